@@ -42,7 +42,9 @@ impl Show {
             }
             Event::DiskProgress { key, phase, done, total } => self.progress(key, name(phase), done, total),
             Event::DiskDone { key } => self.done(key),
-            Event::SnapshotTaken { name } => self.line(&format!("   snapshot {name} taken")),
+            Event::SnapshotTaken { name, consistency } => {
+                self.line(&format!("   snapshot {name} taken, {consistency}"));
+            }
             Event::SnapshotRemoved { name } => self.line(&format!("   snapshot {name} removed")),
             Event::Committed { point } => self.line(&format!("   restore point {point} committed")),
             Event::Swept(swept) => self.line(&format!("   cleaned up after an earlier run: {swept:?}")),

@@ -23,6 +23,7 @@ var machineChecks = []check{
 	{"create", checkCreate},
 	{"register", checkRegister},
 	{"clone", checkClone},
+	{"linked_clone", checkLinkedClone},
 	{"template", checkTemplate},
 	{"relocate", checkRelocate},
 	{"rename", checkRename},
@@ -224,6 +225,30 @@ func checkClone(ctx context.Context, p *peer) {
 	clone := object.NewVirtualMachine(p.Client.Client, info.Result.(types.ManagedObjectReference))
 	expect(p.digest(clone, 2001) == p.digest(machine, 2001), "the content differs")
 	expect(clone.UUID(ctx) != machine.UUID(ctx), "the uuids are one")
+}
+
+func checkLinkedClone(ctx context.Context, p *peer) {
+	machine := p.machine(ctx, false)
+	p.guestWrite(machine, 2001, 0, mebibyte, 3)
+	taken := done(ctx)(machine.CreateSnapshot(ctx, "of the clone", "", false, false))
+	snapshot := taken.Result.(types.ManagedObjectReference)
+	digest := p.digest(machine, 2001)
+	p.guestWrite(machine, 2001, 0, mebibyte, 4)
+	pool := p.pool.Reference()
+	child := string(types.VirtualMachineRelocateDiskMoveOptionsCreateNewChildDiskBacking)
+	spec := types.VirtualMachineCloneSpec{
+		Location: types.VirtualMachineRelocateSpec{Pool: &pool, DiskMoveType: child},
+		Snapshot: &snapshot,
+	}
+	info := done(ctx)(machine.Clone(ctx, p.folders.VmFolder, "linked by govmomi", spec))
+	clone := object.NewVirtualMachine(p.Client.Client, info.Result.(types.ManagedObjectReference))
+	expect(p.digest(clone, 2001) == digest, "the content differs")
+	for _, disk := range disksOf(properties(ctx, clone, "config").Config.Hardware.Device) {
+		backing := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+		expect(backing.Parent != nil, "%s stands on nothing", backing.FileName)
+	}
+	done(ctx)(machine.Destroy(ctx))
+	expect(p.digest(clone, 2001) == digest, "it has lost what it stands on")
 }
 
 func checkTemplate(ctx context.Context, p *peer) {

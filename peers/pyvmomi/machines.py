@@ -520,6 +520,85 @@ def relocate(peer):
 
 
 @check
+def relocate_with_snapshots(peer):
+    machine = peer.tracked()
+    _, _, _, datastore = peer.place_of(machine)
+    other = next(store for store in peer.datacenter_of(machine).datastore if store != datastore)
+    home = folder_of(machine)
+    taken = []
+    for number in range(3):
+        peer.simulator.guest_write(machine, 2001, number * MIB, MIB, seed=number)
+        taken.append(snapshot(machine, f"number {number}"))
+    WaitForTask(taken[0].RevertToSnapshot_Task())
+    WaitForTask(machine.PowerOnVM_Task())
+    peer.simulator.guest_write(machine, 2001, 8 * MIB, MIB, seed=9)
+    before = [peer.simulator.digest(machine, 2001, at) for at in [*taken, None]]
+    # A machine that is on goes on with its change ids.
+    last = snapshot(machine, "before the move")
+    since = disks_of(last)[2001].backing.changeId
+    WaitForTask(machine.RelocateVM_Task(vim.vm.RelocateSpec(datastore=other)))
+    expect([peer.simulator.digest(machine, 2001, at) for at in [*taken, None]] == before, "the content differs")
+    expect(list(machine.datastore) == [other], f"it is on {machine.datastore}")
+    for thing in [machine, last, *taken]:
+        for disk in disks_of(thing).values():
+            link = disk.backing
+            while link is not None:
+                expect(link.datastore == other and link.fileName.startswith(f"[{other.name}] "), f"{link}")
+                link = link.parent
+    now = snapshot(machine, "after the move")
+    expect(changed_areas(machine, now, disks_of(now)[2001], since) == [], "the move is a change")
+    expect_fault(vim.fault.FileNotFound, lambda: files_below(datastore, home))
+    WaitForTask(machine.RemoveAllSnapshots_Task())
+    expect(peer.simulator.digest(machine, 2001) == before[-1], "the content differs")
+    # One disk goes by itself.
+    locator = vim.vm.RelocateSpec.DiskLocator(diskId=2001, datastore=datastore)
+    WaitForTask(machine.RelocateVM_Task(vim.vm.RelocateSpec(disk=[locator])))
+    expect(disks_of(machine)[2001].backing.datastore == datastore, "the disk is where it was")
+    expect(disks_of(machine)[2000].backing.datastore == other, "the other disk has gone too")
+    expect(peer.simulator.digest(machine, 2001) == before[-1], "the content differs")
+
+
+@check
+def linked_clone(peer):
+    source = peer.tracked()
+    _, folder, pool, datastore = peer.place_of(source)
+    peer.simulator.guest_write(source, 2001, MIB, MIB, seed=5)
+    then = snapshot(source, "of the clones")
+    peer.simulator.guest_write(source, 2001, MIB, MIB, seed=6)
+    location = vim.vm.RelocateSpec(pool=pool, diskMoveType="createNewChildDiskBacking")
+    spec = vim.vm.CloneSpec(location=location, powerOn=False, template=False)
+    expect_fault(vmodl.fault.InvalidArgument,
+                 lambda: WaitForTask(source.CloneVM_Task(folder=folder, name="no snapshot", spec=spec)))
+    spec.snapshot = then
+    task = source.CloneVM_Task(folder=folder, name="linked", spec=spec)
+    WaitForTask(task)
+    clone = task.info.result
+    digest = peer.simulator.digest(source, 2001, then)
+    expect(peer.simulator.digest(clone, 2001) == digest, "it is not what the snapshot is")
+    disk, frozen = disks_of(clone)[2001].backing, disks_of(then)[2001].backing
+    expect(disk.parent.fileName == frozen.fileName, f"it stands on {disk.parent}")
+    expect(disk.uuid != frozen.uuid, "the disks have one uuid")
+    known = {file.key: file.name for file in clone.layoutEx.file}
+    chains = {chain.key: [known[unit.fileKey[0]] for unit in chain.chain] for chain in clone.layoutEx.disk}
+    expect(chains[2001] == [frozen.fileName, disk.fileName], f"its layout has {chains[2001]}")
+    names = list(files_below(datastore, folder_of(clone)))
+    expect(disk.fileName.split("/")[-1] in names, f"{disk.fileName} is not among {names}")
+    # What it stands on stays as long as it does.
+    WaitForTask(then.RemoveSnapshot_Task(removeChildren=False))
+    expect(not source.runtime.consolidationNeeded, "it is to be merged under a clone")
+    WaitForTask(source.PowerOffVM_Task())
+    WaitForTask(source.Destroy_Task())
+    expect(peer.simulator.digest(clone, 2001) == digest, "it has lost what it stands on")
+    WaitForTask(clone.PowerOnVM_Task())
+    peer.simulator.guest_write(clone, 2001, 2 * MIB, MIB, seed=7)
+    digest = peer.simulator.digest(clone, 2001)
+    spec = vim.vm.RelocateSpec(datastore=datastore, diskMoveType="moveAllDiskBackingsAndConsolidate")
+    WaitForTask(clone.RelocateVM_Task(spec))
+    expect(disks_of(clone)[2001].backing.parent is None, "it is linked still")
+    expect(peer.simulator.digest(clone, 2001) == digest, "the content differs")
+
+
+@check
 def relocate_to_another_host(peer):
     machine = peer.machine(on=True)
     hosts = [host for host in machine.runtime.host.parent.host if host != machine.runtime.host]

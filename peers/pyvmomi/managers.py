@@ -4,6 +4,7 @@ import datetime
 import ssl
 import time
 
+from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
 from pyVmomi import SoapStubAdapter, vim, vmodl
 
@@ -289,6 +290,35 @@ def permissions(peer):
     expect(manager.RetrieveEntityPermissions(machine, False) == [], "it is there still")
     manager.RemoveAuthorizationRole(key, True)
     expect("Backup and more" not in {role.name for role in manager.roleList}, "the role is there still")
+
+
+@check
+def groups(peer):
+    directory, manager, group = peer.content.userDirectory, peer.content.authorizationManager, "readers@vsphere.local"
+
+    def found(text="", of_group=None, of_user=None, exact=False):
+        several = directory.RetrieveUserGroups(searchStr=text, exactMatch=exact, findUsers=True, findGroups=True,
+                                               belongsToGroup=of_group, belongsToUser=of_user)
+        return [(one.principal, one.group) for one in several]
+
+    expect(found("READERS") == [(group, True)], f"{found('READERS')}")
+    expect(found(of_group=group) == [("reader@vsphere.local", False)], f"{found(of_group=group)}")
+    expect(found(of_user="VSPHERE.LOCAL\\reader") == [(group, True)], "the user is in no group")
+    expect_fault(vim.fault.NotFound, lambda: found(of_group="nobody@vsphere.local"))
+    machine = peer.machine()
+    service = peer.simulator.log_in(user="reader@vsphere.local")
+    try:
+        seen = vim.VirtualMachine(machine._moId, service._stub)
+        expect((seen.name, list(seen.effectiveRole)) == (machine.name, [-2]), f"{seen.effectiveRole}")
+        fault = expect_fault(vim.fault.NoPermission, lambda: snapshot(seen, "refused"))
+        expect(fault.privilegeId == "VirtualMachine.State.CreateSnapshot", f"{fault}")
+        given = vim.AuthorizationManager.Permission(principal=group, group=True, roleId=-1, propagate=True)
+        manager.SetEntityPermissions(machine, [given])
+        snapshot(seen, "allowed")
+        manager.RemoveEntityPermission(machine, group, True)
+        expect_fault(vim.fault.NoPermission, lambda: snapshot(seen, "refused again"))
+    finally:
+        Disconnect(service)
 
 
 @check

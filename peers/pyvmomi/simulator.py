@@ -88,12 +88,12 @@ class Simulator:
             expect(200 <= answer.status < 300, f"{what} answered {answer.status}")
             return json.load(answer)
 
-    def log_in(self, password=None):
+    def log_in(self, password=None, user=USER):
         """pyvmomi pins the certificate itself when it is told the thumbprint; its own chain check has no root for it."""
         return SmartConnect(
             host=self.url.hostname,
             port=self.url.port,
-            user=USER,
+            user=user,
             pwd=self.password if password is None else password,
             thumbprint=self.sha256,
             sslContext=ssl._create_unverified_context(),

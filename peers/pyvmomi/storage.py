@@ -264,27 +264,117 @@ def import_and_export_an_ovf(peer):
 def first_class_disk(peer):
     machine = peer.machine()
     _, _, _, datastore = peer.place_of(machine)
-    manager = peer.content.vStorageObjectManager
-    backing = vim.vslm.CreateSpec.DiskFileBackingSpec(datastore=datastore, provisioningType="thin")
-    task = manager.CreateDisk_Task(vim.vslm.CreateSpec(name="of the peer", keepAfterDeleteVm=True, capacityInMB=16,
-                                                       backingSpec=backing))
-    WaitForTask(task)
-    disk = task.info.result.config
+    disks = FirstClassDisks(peer, datastore)
+    disk = disks.create("of the peer", 16)
     expect(disk.name == "of the peer" and disk.capacityInMB == 16 and disk.backing.filePath, f"{disk}")
-    expect(disk.id.id in [one.id for one in manager.ListVStorageObject(datastore)], "it is not listed")
-    expect(manager.RetrieveVStorageObject(disk.id, datastore).config.name == "of the peer", "it is called otherwise")
+    expect(disk.id.id in [one.id for one in disks.call("ListVStorageObject")], "it is not listed")
+    expect(disks.get(disk).name == "of the peer" and not disks.get(disk).consumerId, "it is called otherwise")
     WaitForTask(machine.AttachDisk_Task(disk.id, datastore, 1000, 4))
     held = disks_of(machine)[2004]
     expect(held.vDiskId.id == disk.id.id and held.capacityInBytes == 16 * MIB, f"{held}")
+    expect([one.id for one in disks.get(disk).consumerId] == [machine.config.instanceUuid], f"{disks.get(disk)}")
+    expect_fault(vim.fault.InvalidState, lambda: disks.task("DeleteVStorageObject_Task", disk.id))
     WaitForTask(machine.DetachDisk_Task(disk.id))
     expect(2004 not in disks_of(machine), "it is attached still")
-    task = manager.VStorageObjectCreateSnapshot_Task(disk.id, datastore, "of a disk")
-    WaitForTask(task)
-    listed = manager.RetrieveSnapshotInfo(disk.id, datastore).snapshots
-    expect([one.id.id for one in listed] == [task.info.result.id], f"{listed}")
-    WaitForTask(manager.DeleteSnapshot_Task(disk.id, datastore, task.info.result))
-    WaitForTask(manager.DeleteVStorageObject_Task(disk.id, datastore))
-    expect_fault(vim.fault.NotFound, lambda: manager.RetrieveVStorageObject(disk.id, datastore))
+    taken = disks.snapshot(disk, "of a disk")
+    listed = disks.call("RetrieveSnapshotInfo", disk.id).snapshots
+    expect([one.id.id for one in listed] == [taken.id], f"{listed}")
+    disks.task("DeleteSnapshot_Task", disk.id, taken)
+    disks.call("RenameVStorageObject", disk.id, "renamed")
+    disks.task("ExtendDisk_Task", disk.id, 24)
+    shown = disks.get(disk)
+    expect(shown.name == "renamed" and shown.capacityInMB == 24, f"{shown}")
+    disks.task("DeleteVStorageObject_Task", disk.id)
+    expect_fault(vim.fault.NotFound, lambda: disks.get(disk))
+
+
+@check
+def first_class_disk_with_content(peer):
+    """Bytes go in through a machine that has the disk, and are there at each snapshot, in copies, and after going back."""
+    machine = peer.machine()
+    _, _, _, datastore = peer.place_of(machine)
+    disks = FirstClassDisks(peer, datastore)
+    disk = disks.create("with content", 16)
+    WaitForTask(machine.AttachDisk_Task(disk.id, datastore, 1000, 5))
+    peer.simulator.guest_write(machine, 2005, MIB, MIB, seed=21, force=True)
+    first = peer.simulator.digest(machine, 2005)
+    taken = disks.snapshot(disk, "first")
+    peer.simulator.guest_write(machine, 2005, 3 * MIB, MIB, seed=22, force=True)
+    expect(peer.simulator.digest(machine, 2005) != first, "nothing was written")
+    WaitForTask(machine.DetachDisk_Task(disk.id))
+    copy = disks.task("CreateDiskFromSnapshot_Task", disk.id, taken, "copy").config
+    disks.task("RevertVStorageObject_Task", disk.id, taken)
+    for one in (disk, copy):
+        WaitForTask(machine.AttachDisk_Task(one.id, datastore, 1000, 5))
+        expect(peer.simulator.digest(machine, 2005) == first, f"{one.name} has other bytes")
+        WaitForTask(machine.DetachDisk_Task(one.id))
+    for one in (disk, copy):
+        disks.task("DeleteVStorageObject_Task", one.id)
+
+
+@check
+def first_class_disk_changed_areas(peer):
+    machine = peer.machine()
+    _, _, _, datastore = peer.place_of(machine)
+    disks = FirstClassDisks(peer, datastore)
+    disk = disks.create("tracked", 16)
+    disks.call("SetVStorageObjectControlFlags", disk.id, ["enableChangedBlockTracking"])
+    expect(disks.get(disk).changedBlockTrackingEnabled, "it is not tracked")
+    first = disks.snapshot(disk, "first")
+    WaitForTask(machine.AttachDisk_Task(disk.id, datastore, 1000, 6))
+    peer.simulator.guest_write(machine, 2006, 4 * MIB, MIB, seed=23, force=True)
+    WaitForTask(machine.DetachDisk_Task(disk.id))
+    second = disks.snapshot(disk, "second")
+    change_id = disks.call("RetrieveSnapshotDetails", disk.id, first).changedBlockTrackingId
+    at, areas = 0, []
+    while at < 16 * MIB:
+        window = disks.manager.VstorageObjectVCenterQueryChangedDiskAreas(disk.id, datastore, second, at, change_id)
+        expect(window.startOffset == at and window.length > 0, f"{window}")
+        areas += [(area.start, area.length) for area in window.changedArea]
+        at += window.length
+    expect(at == 16 * MIB and areas == [(4 * MIB, MIB)], f"{areas}")
+    expect_fault(vim.fault.FileFault, lambda: disks.manager.VstorageObjectVCenterQueryChangedDiskAreas(
+        disk.id, datastore, first, 0, disks.call("RetrieveSnapshotDetails", disk.id, second).changedBlockTrackingId))
+    disks.task("DeleteVStorageObject_Task", disk.id)
+
+
+class FirstClassDisks:
+    """The manager of a vCenter's disks, or of a host's, whose methods have other names and the same arguments."""
+
+    OF_A_HOST = {"RetrieveSnapshotInfo": "HostVStorageObjectRetrieveSnapshotInfo",
+                 "VStorageObjectCreateSnapshot_Task": "HostVStorageObjectCreateSnapshot_Task",
+                 "DeleteSnapshot_Task": "HostVStorageObjectDeleteSnapshot_Task",
+                 "RevertVStorageObject_Task": "HostVStorageObjectRevert_Task",
+                 "CreateDiskFromSnapshot_Task": "HostVStorageObjectCreateDiskFromSnapshot_Task"}
+
+    def __init__(self, peer, datastore):
+        self.manager, self.datastore = peer.content.vStorageObjectManager, datastore
+        self.is_host = isinstance(self.manager, vim.vslm.host.VStorageObjectManager)
+
+    def method(self, name):
+        return getattr(self.manager, self.OF_A_HOST.get(name, "Host" + name) if self.is_host else name)
+
+    def call(self, name, *arguments):
+        """The datastore comes behind the disk's id."""
+        return self.method(name)(*arguments[:1], self.datastore, *arguments[1:])
+
+    def task(self, name, *arguments):
+        task = self.call(name, *arguments)
+        WaitForTask(task)
+        return task.info.result
+
+    def create(self, name, mebibytes):
+        backing = vim.vslm.CreateSpec.DiskFileBackingSpec(datastore=self.datastore, provisioningType="thin")
+        spec = vim.vslm.CreateSpec(name=name, keepAfterDeleteVm=True, capacityInMB=mebibytes, backingSpec=backing)
+        task = self.method("CreateDisk_Task")(spec)
+        WaitForTask(task)
+        return task.info.result.config
+
+    def get(self, disk):
+        return self.call("RetrieveVStorageObject", disk.id).config
+
+    def snapshot(self, disk, description):
+        return self.task("VStorageObjectCreateSnapshot_Task", disk.id, description)
 
 
 def wait_for_lease(lease):

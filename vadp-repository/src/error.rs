@@ -21,8 +21,12 @@ pub enum ErrorKind {
     Damaged,
     /// No restore point, disk or object of this name exists.
     NotFound,
-    /// The store (directory, bucket) refused or failed an operation.
+    /// The store (directory, bucket) failed an operation. Trying again may help.
     Store,
+    /// The store refuses an operation: credentials, permissions, a read-only medium, an object lock. Trying again does not help.
+    Denied,
+    /// The store has no room left.
+    Full,
     /// The caller asked for something that cannot be: an index past the end, a wrong length, a duplicate key.
     InvalidInput,
     /// Someone else (a prune) removed what this backup was about to build on. Running the backup again helps.
@@ -100,6 +104,11 @@ impl Error {
     /// Whether stored bytes are missing, cut or altered.
     pub fn is_damage(&self) -> bool {
         self.kind() == ErrorKind::Damaged
+    }
+
+    /// Whether the store is to blame, so that nothing can be said of what it holds.
+    pub(crate) fn is_of_store(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Store | ErrorKind::Denied | ErrorKind::Full)
     }
 
     pub(crate) fn damaged(context: impl Into<String>) -> Self {

@@ -64,6 +64,10 @@ random_id! {
     /// Names a key slot.
     KeySlotId
 }
+random_id! {
+    /// Names the lease of a pruner.
+    LockId
+}
 
 /// Keyed BLAKE3-256 of a chunk's or page's bytes; all zero means "every byte is zero".
 /// See docs/repository-format.md, "Chunks".

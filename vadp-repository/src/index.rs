@@ -58,6 +58,11 @@ impl Index {
         self.objects.contains(id)
     }
 
+    /// Index objects that are in here, or were left out on purpose.
+    pub(crate) fn objects(&self) -> &HashSet<IndexId> {
+        &self.objects
+    }
+
     /// Index objects that cannot be used, and why.
     pub(crate) fn damaged(&self) -> &BTreeMap<IndexId, String> {
         &self.damaged

@@ -15,6 +15,8 @@
 //! - Nothing is handed out that was not verified. Damage is an [`Error`] that names pack, chunk, disk and byte range.
 //! - Chunks of zeros cost nothing, equal chunks are stored once, and an incremental reads and stores only what it is given.
 //! - Encryption is always on. Whoever runs the store can destroy backups, but neither read nor change them.
+//! - [`Repository::plan_prune`] says what no point needs any more, and [`PrunePlan::apply`] gives it back, beside backups that go on.
+//! - A [`ChunkStore`] is a directory, a bucket, or what you make of one; [`conformance`] judges it.
 //! - Memory is bounded by [`Limits`], besides the index: some 60 to 120 MB for each TiB of stored 1 MiB chunks.
 //!
 //! ```
@@ -61,12 +63,14 @@
 
 mod check;
 mod codec;
+pub mod conformance;
 mod crypto;
 mod error;
 mod format;
 mod geometry;
 mod ids;
 mod index;
+mod prune;
 mod read;
 mod repository;
 #[doc(hidden)]
@@ -81,6 +85,10 @@ mod write;
 pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
 pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
+pub use prune::{
+    KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, Retention,
+    SHORTEST_GRACE,
+};
 pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
     RestorePoint,
@@ -88,6 +96,11 @@ pub use read::{
 pub use repository::{InitOptions, Limits, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::Statistics;
-pub use store::{ChunkStore, LocalStore, ObjectName, StoreFuture, StoredObject};
+pub use store::{
+    Backoff, CachePlace, ChunkStore, FaultPlan, FaultStore, LocalStore, MemoryStore, ObjectName, ReadCache,
+    Retry, StoreFuture, StoredObject, Throttle,
+};
+#[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+pub use store::{CloudOptions, CloudStore};
 pub use summary::DiskSummary;
 pub use write::{DiskSpec, DiskWriter, PointDraft, PointWriter};

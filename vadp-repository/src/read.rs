@@ -15,17 +15,34 @@ use crate::error::{Error, Result};
 use crate::format::pack;
 use crate::ids::ChunkId;
 use crate::index::Place;
-use crate::repository::{Shared, pack_name};
+use crate::repository::{Shared, load, pack_name};
 
 pub use disk::{Chunk, DiskReader};
 pub(crate) use list::point_ids;
 pub use list::{DamagedPoint, PointInfo, PointListing};
 pub use map::{AllocatedChunks, DiskMap, MapEntry};
+pub(crate) use point::open_point;
 pub use point::{PointDisk, RestorePoint};
 
 impl Shared {
     /// The verified bytes of a chunk or page that is not zero. When several packs hold it, any good copy will do.
     pub(crate) async fn fetch(self: &Arc<Self>, content: Content, id: ChunkId) -> Result<Bytes> {
+        match self.fetch_indexed(content, id).await {
+            // A prune may have moved the chunk since the index was loaded.
+            Err(error) if error.is_damage() => {
+                let before: Vec<Place> = self.index().places(content, &id).collect();
+                load::refresh(self).await?;
+                let after: Vec<Place> = self.index().places(content, &id).collect();
+                match before == after {
+                    true => Err(error),
+                    false => self.fetch_indexed(content, id).await,
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn fetch_indexed(self: &Arc<Self>, content: Content, id: ChunkId) -> Result<Bytes> {
         let places: Vec<Place> = self.index().places(content, &id).collect();
         let mut first_error = None;
         for place in places {

@@ -8,7 +8,7 @@ mod open;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
@@ -35,12 +35,21 @@ pub struct Limits {
     pub workers: usize,
     /// Size at which a data pack is closed: 1 MiB to 1 GiB, 64 MiB by default.
     pub pack_bytes: u32,
+    /// Time from looking for marks of a prune to the end of the commit after which a backup looks again; 5 minutes, which is well below
+    /// the shortest grace period. For tests with shorter ones.
+    #[doc(hidden)]
+    pub commit_window: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { in_flight_bytes: 64 << 20, workers, pack_bytes: 64 << 20 }
+        Self {
+            in_flight_bytes: 64 << 20,
+            workers,
+            pack_bytes: 64 << 20,
+            commit_window: Duration::from_secs(300),
+        }
     }
 }
 
@@ -191,6 +200,17 @@ impl Shared {
 
     pub(crate) fn index_mut(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails when the repository has features that this version cannot write.
+    pub(crate) fn require_writable(&self) -> Result<()> {
+        match self.config.writable {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::UnsupportedFormat,
+                "the repository can be read but not written by this version: use a newer program",
+            )),
+        }
     }
 
     /// The header of a new object.

@@ -16,6 +16,11 @@ use crate::format::page::MapPage;
 use crate::format::point::{self, DiskBody, DiskHead, PointBody, PointHead, SealedPoint};
 use crate::ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
 
+/// A grace period that nobody may use: for tests of several processes, which cannot wait.
+pub fn with_any_grace(options: crate::PruneOptions, grace: std::time::Duration) -> crate::PruneOptions {
+    options.with_any_grace(grace)
+}
+
 /// Everything random about a repository, given.
 #[derive(Clone, Copy)]
 pub struct Fixed {

@@ -6,5 +6,8 @@ mod packer;
 mod point;
 mod run;
 
+pub(crate) use packer::Packer;
+pub(crate) use run::PAGE_PACK_BYTES;
+
 pub use disk::{DiskSpec, DiskWriter};
 pub use point::{PointDraft, PointWriter};

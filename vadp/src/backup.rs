@@ -5,18 +5,21 @@ mod disk;
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{DiskSummary, PointDraft, Repository, RestorePoint};
+use vadp_repository::{DiskSummary, PointDraft, PointId, Repository, RestorePoint};
 use vim_api::dynamic::Element;
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 use vim_api::types::VirtualMachineConfigInfo;
 
-use crate::cbt::{self, Decision};
+use crate::cbt::{self, Audit, ChangeId, Decision, Reason};
+use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::Error;
 use crate::journal::Journal;
-use crate::machine::{self, ProtectedVm};
+use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
-use crate::snapshot::{SnapshotGuard, Sweeper, Swept};
-use crate::stored::{self, MachineMetadata};
+use crate::snapshot::{
+    Consistency, QuiescePolicy, SnapshotAttempt, SnapshotGuard, SnapshotRecord, Sweeper, Swept,
+};
+use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
 
 /// Disks that are copied at a time.
@@ -34,8 +37,10 @@ pub struct Backup<'a> {
     transport: &'a Vddk,
     journal: &'a Journal,
     full: bool,
-    quiesce: bool,
+    quiesce: QuiescePolicy,
     track: bool,
+    excluded: Vec<i32>,
+    audit: Audit,
 }
 
 /// A committed backup.
@@ -45,8 +50,16 @@ pub struct BackupOutcome {
     pub point: RestorePoint,
     /// Each disk, by device key.
     pub disks: Vec<DiskOutcome>,
+    /// In what state the disks were: at rest, off, or as after a power cut.
+    pub consistency: Consistency,
+    /// Why it is not what was wished for, if it is not: each attempt that failed.
+    pub snapshot_attempts: Vec<SnapshotAttempt>,
     /// What runs that died had left, and was cleaned up first.
     pub swept: Swept,
+    /// Earlier restore points that may lack changes, since an audit found their tracking to lie. Empty when it did not.
+    pub suspects: Vec<PointId>,
+    /// Why tracking did not begin anew after such a find, if it did not: backups of that disk are full until it does.
+    pub tracking_error: Option<Error>,
     /// What could not be given back after the commit. It stands in the journal, and the next run tries again.
     pub cleanup_error: Option<Error>,
 }
@@ -63,6 +76,8 @@ pub struct DiskOutcome {
     pub decision: Decision,
     /// Bytes read from the disk.
     pub read: u64,
+    /// Bytes that were read only to see whether tracking tells the truth.
+    pub audited: u64,
     /// Transport through which they came.
     pub transport: String,
     /// What the repository did with them.
@@ -77,7 +92,17 @@ impl<'a> Backup<'a> {
         transport: &'a Vddk,
         journal: &'a Journal,
     ) -> Self {
-        Self { vm, repository, transport, journal, full: true, quiesce: false, track: true }
+        Self {
+            vm,
+            repository,
+            transport,
+            journal,
+            full: true,
+            quiesce: QuiescePolicy::default(),
+            track: true,
+            excluded: Vec::new(),
+            audit: Audit::default(),
+        }
     }
 
     /// Backs up what changed since the machine's latest restore point, where that can be proved.
@@ -90,16 +115,35 @@ impl<'a> Backup<'a> {
         Self { full: false, ..Self::full(vm, repository, transport, journal) }
     }
 
-    /// Whether the guest's file systems are brought to rest for the snapshot. Off unless asked for; if the guest cannot do
-    /// it, the backup fails.
-    pub fn quiesce(mut self, quiesce: bool) -> Self {
-        self.quiesce = quiesce;
+    /// Whether and how the guest is brought to rest for the snapshot: [`Quiesce`](crate::Quiesce) alone, or a whole
+    /// [`QuiescePolicy`]. It is not unless asked for. What was achieved is in the outcome and in the restore point.
+    pub fn quiesce(mut self, policy: impl Into<QuiescePolicy>) -> Self {
+        self.quiesce = policy.into();
         self
     }
 
     /// Whether changed block tracking is switched on first where it is off and can be. On unless told.
     pub fn enable_tracking(mut self, track: bool) -> Self {
         self.track = track;
+        self
+    }
+
+    /// How much of what tracking calls unchanged is read all the same, and compared: [`Audit::default`] unless told.
+    ///
+    /// A change that was not told makes the disk's backup a full one at once. Afterwards tracking begins anew
+    /// ([`cbt::reset`]); where it cannot, backups of the disk stay full. Earlier restore points that rest on the same epoch
+    /// of tracking may lack changes too: they are in [`BackupOutcome::suspects`].
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Leaves out the disks with these device keys. They stand in the restore point by name, without content.
+    ///
+    /// A disk that a snapshot does not protect ([`Obstacle`](crate::Obstacle)) is left out only on request: without it
+    /// there is no backup, so that nobody finds out at the restore.
+    pub fn exclude(mut self, keys: impl IntoIterator<Item = i32>) -> Self {
+        self.excluded.extend(keys);
         self
     }
 
@@ -116,6 +160,7 @@ impl<'a> Backup<'a> {
         if swept != Swept::default() {
             report.tell(Event::Swept(&swept));
         }
+        eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
         let parent = match self.full {
             true => None,
             false => self.latest().await?,
@@ -123,8 +168,9 @@ impl<'a> Backup<'a> {
         if self.track {
             self.switch_tracking_on().await;
         }
-        let guard = SnapshotGuard::take(self.vm, self.journal, self.quiesce, &report).await?;
-        let copied = self.copy(guard.snapshot(), guard.name(), parent.as_ref(), &report).await;
+        let guard = SnapshotGuard::take(self.vm, self.journal, &self.quiesce, &report).await?;
+        let record = guard.record().clone();
+        let copied = self.copy(&guard, parent.as_ref(), &report).await;
         let released = guard.release(&report).await;
         let (point, disks) = match (copied, &released) {
             (Ok(done), _) => done,
@@ -134,7 +180,28 @@ impl<'a> Backup<'a> {
                 return Err(error);
             }
         };
-        Ok(BackupOutcome { point, disks, swept, cleanup_error: released.err() })
+        let lied: Vec<i32> = disks
+            .iter()
+            .filter(|disk| disk.decision == Decision::Full(Reason::Distrusted))
+            .map(|d| d.key)
+            .collect();
+        let (mut suspects, mut tracking_error) = (Vec::new(), None);
+        if !lied.is_empty() {
+            suspects = self.suspects(&point, &lied).await?;
+            tracking_error = cbt::reset(self.vm, self.journal).await.err();
+        }
+        let SnapshotRecord { consistency, attempts } = record;
+        let cleanup_error = released.err();
+        Ok(BackupOutcome {
+            point,
+            disks,
+            consistency,
+            snapshot_attempts: attempts,
+            swept,
+            suspects,
+            tracking_error,
+            cleanup_error,
+        })
     }
 
     async fn latest(&self) -> Result<Option<RestorePoint>, Error> {
@@ -143,6 +210,39 @@ impl<'a> Backup<'a> {
         latest.map_err(|e| {
             Error::repository(format!("looking for the latest restore point of {}", self.vm.name()), e)
         })
+    }
+
+    /// The restore points whose content of one of these disks rests on the same epoch of tracking: incremental ones, back to
+    /// the last full one of a disk's epoch, which read everything.
+    async fn suspects(&self, point: &RestorePoint, lied: &[i32]) -> Result<Vec<PointId>, Error> {
+        let context = |e| Error::repository("looking for restore points that rest on tracking that lied", e);
+        let machine = stored::machine_id(self.vm.identity())?;
+        let epoch_of = |point: &RestorePoint, key: i32| -> Result<Option<(ChangeId, bool)>, Error> {
+            let key = stored::disk_key(key);
+            if !point.disks().iter().any(|disk| disk.key == key) {
+                return Ok(None);
+            }
+            let metadata = DiskMetadata::from_bytes(point.disk(&key).map_err(context)?.metadata())?;
+            let incremental = metadata.full_because.is_none();
+            Ok(metadata.parsed_change_id().map(|id| (id, incremental)))
+        };
+        let mut suspects = Vec::new();
+        for info in self.repository.points(Some(&machine)).await.map_err(context)? {
+            if info.id == point.id() {
+                continue;
+            }
+            let earlier = self.repository.point(info.id).await.map_err(context)?;
+            for key in lied {
+                if let (Some((now, _)), Some((then, true))) =
+                    (epoch_of(point, *key)?, epoch_of(&earlier, *key)?)
+                    && then.is_comparable_to(&now)
+                {
+                    suspects.push(info.id);
+                    break;
+                }
+            }
+        }
+        Ok(suspects)
     }
 
     /// Without tracking the backup is a full one, which is no failure; so this only tries.
@@ -154,15 +254,15 @@ impl<'a> Backup<'a> {
 
     async fn copy(
         &self,
-        snapshot: &VirtualMachineSnapshot,
-        name: &str,
+        guard: &SnapshotGuard,
         parent: Option<&RestorePoint>,
         report: &Report<'_>,
     ) -> Result<(RestorePoint, Vec<DiskOutcome>), Error> {
+        let (snapshot, name) = (guard.snapshot(), guard.name());
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
         let config =
             config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
-        let disks = machine::disks(&config)?;
+        let (disks, excluded) = eligibility::split(&config, &self.excluded);
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
         let writer = self
             .repository
@@ -175,7 +275,7 @@ impl<'a> Backup<'a> {
             .buffered(PARALLEL_DISKS)
             .try_collect()
             .await?;
-        let metadata = self.metadata(&config, name)?;
+        let metadata = self.metadata(&config, guard, excluded)?;
         let mut disk_metadata = BTreeMap::new();
         let mut outcomes = Vec::new();
         for (outcome, metadata) in done {
@@ -188,11 +288,17 @@ impl<'a> Backup<'a> {
         Ok((point, outcomes))
     }
 
-    fn metadata(&self, config: &VirtualMachineConfigInfo, snapshot: &str) -> Result<MachineMetadata, Error> {
+    fn metadata(
+        &self,
+        config: &VirtualMachineConfigInfo,
+        guard: &SnapshotGuard,
+        excluded: Vec<UnprotectedDisk>,
+    ) -> Result<MachineMetadata, Error> {
         let version = self.vm.client().version();
         let mut xml = vim_api::xml::Writer::new(version);
         config.encode("config", &mut xml);
         let identity = self.vm.identity().clone();
-        Ok(MachineMetadata::new(identity, self.vm.name(), snapshot, self.quiesce, version.id(), xml.finish()))
+        let (name, snapshot, record) = (self.vm.name(), guard.name(), guard.record());
+        Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, version.id(), xml.finish()))
     }
 }

@@ -4,11 +4,13 @@
 //! short of that is an error, never a smaller map: four other tools lost data by taking the first page for the whole
 //! answer. A server that refuses the change id is another matter: then the answer is [`Decision::Full`], with a reason.
 
+mod audit;
 mod change_id;
 mod changed_map;
 mod decision;
 mod tracking;
 
+pub use audit::Audit;
 pub use change_id::{ChangeId, ChangeIdError};
 pub use changed_map::{ChangedMap, CoverageError, MapBuilder, Window};
 pub use decision::{Decision, Facts, ParentFacts, Reason, decide};

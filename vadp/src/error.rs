@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Machine,
     /// The machine's state does not allow it; the text says what to change.
     NotEligible,
+    /// The guest was not brought to rest, and the policy insists on it. Nothing was committed.
+    NotQuiesced,
     /// The server's answer to a query of changed areas does not cover the disk exactly. Nothing was committed.
     IncompleteChanges,
     /// A disk gave fewer bytes than it has, or other than expected.

@@ -4,9 +4,13 @@
 //! the lock ends with the process, however that ends. Each intent is a file `<run>-<n>.json` that is written and
 //! synced before the call, and deleted after the thing is known to be gone. An intent whose run holds no lock belongs to
 //! a process that died: [`Sweeper`](crate::Sweeper) settles it.
+//!
+//! The folder has an owner, a name that is made up once and kept in the file `owner`. It stands in the name of whatever is
+//! taken, so that what belongs to a folder that was lost can still be told from what belongs to somebody alive.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::machine::VmIdentity;
 
+/// The file that names the folder's owner.
+const OWNER: &str = "owner";
+
 /// A journal folder, in use by this process. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Run>);
@@ -24,6 +31,7 @@ pub struct Journal(Arc<Run>);
 #[derive(Debug)]
 struct Run {
     folder: PathBuf,
+    owner: String,
     id: String,
     next: AtomicU64,
     /// Intents of this run that somebody still works on. One that was dropped unsettled is an orphan like those of a dead
@@ -71,6 +79,7 @@ impl Journal {
 
     fn start(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
+        let owner = owner_of(folder)?;
         let mut attempt = 0_u32;
         loop {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -81,7 +90,7 @@ impl Journal {
                     lock.lock()?;
                     sync_folder(folder)?;
                     let (folder, next, held) = (folder.to_owned(), AtomicU64::new(0), Mutex::default());
-                    let run = Run { folder, id, next, held, lock };
+                    let run = Run { folder, owner, id, next, held, lock };
                     return Ok(Self(Arc::new(run)));
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
@@ -93,6 +102,11 @@ impl Journal {
     /// The name of this run: unique among all that use the folder.
     pub fn run_id(&self) -> &str {
         &self.0.id
+    }
+
+    /// Whose journal this is: the same for all runs that use the folder, and for no other folder. Letters and digits.
+    pub fn owner(&self) -> &str {
+        &self.0.owner
     }
 
     /// A name that nothing else has, in this run or another.
@@ -220,6 +234,39 @@ impl Journal {
     }
 }
 
+/// The folder's owner. Whoever comes first makes one up.
+fn owner_of(folder: &Path) -> io::Result<String> {
+    let path = folder.join(OWNER);
+    loop {
+        match fs::read_to_string(&path) {
+            Ok(owner) if is_owner(owner.trim()) => return Ok(owner.trim().to_owned()),
+            Ok(_) => {
+                let text = format!("{} does not hold the name of an owner", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        let made_up = format!("{:012x}", RandomState::new().hash_one(std::process::id()) & 0xffff_ffff_ffff);
+        let temporary = folder.join(format!("{OWNER}.{made_up}"));
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        file.write_all(made_up.as_bytes())?;
+        file.sync_all()?;
+        // A link, since a rename would replace the one of a process that was quicker.
+        let linked = fs::hard_link(&temporary, &path);
+        remove(&temporary)?;
+        match linked {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => sync_folder(folder)?,
+        }
+    }
+}
+
+/// Whether it is a name of an owner, and nothing that would be taken for more in the name of a snapshot.
+pub(crate) fn is_owner(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 impl Run {
     fn held(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -307,7 +354,7 @@ mod tests {
         orphans.into_iter().for_each(|entry| entry.settle().unwrap());
         assert!(mine.orphans().unwrap().is_empty());
         mine.tidy().unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "our lock and our intent");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the owner, our lock and our intent");
     }
 
     #[test]
@@ -334,7 +381,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path()).unwrap();
         journal.record(intent("a")).unwrap().settle().unwrap();
+        let owner = journal.owner().to_owned();
         drop(journal);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the owner");
+        assert_eq!(Journal::open(folder.path()).unwrap().owner(), owner);
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_ne!(Journal::open(elsewhere.path()).unwrap().owner(), owner);
+        fs::write(folder.path().join("owner"), "somebody").unwrap();
+        let error = Journal::open(folder.path()).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("owner"), "{error}");
     }
 }

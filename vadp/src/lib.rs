@@ -37,27 +37,36 @@
 #![forbid(unsafe_code)]
 
 pub mod cbt;
+pub mod privileges;
 pub mod transport;
 
 mod backup;
+mod compare;
+mod eligibility;
 mod error;
 mod extent;
 mod journal;
 mod machine;
 mod pipeline;
+mod preflight;
 mod progress;
 mod restore;
 mod snapshot;
 mod stored;
 
 pub use backup::{Backup, BackupOutcome, DiskOutcome};
+pub use eligibility::{Obstacle, UnprotectedDisk};
 pub use error::{Error, ErrorKind};
 pub use extent::{ByteRange, Extents};
 pub use journal::{Entry, Intent, Journal};
 pub use machine::{ProtectedVm, VmIdentity, VmSelector};
+pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
 pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
-pub use snapshot::{Sweeper, Swept};
+pub use snapshot::{
+    Consistency, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept, VssBackup,
+    VssContext, VssSpec,
+};
 pub use stored::{DiskMetadata, MachineMetadata};
 pub use transport::{Vddk, VddkCredentials};
 

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use vim_api::mo::{Managed, VirtualMachine};
 use vim_api::types::{
-    VirtualDevice, VirtualDisk, VirtualDiskFlatVer2BackingInfo, VirtualMachineConfigInfo,
-    VirtualMachinePowerState,
+    VirtualDevice, VirtualDisk, VirtualDiskFlatVer2BackingInfo, VirtualDiskRawDiskMappingVer1BackingInfo,
+    VirtualDiskSeSparseBackingInfo, VirtualMachineConfigInfo, VirtualMachinePowerState,
+    VirtualSCSIController, VirtualSCSISharing,
 };
 use vim_api::{Client, MoRef};
 
 use crate::cbt::ChangeId;
+use crate::eligibility::Obstacle;
 use crate::error::{Error, ErrorKind};
 
 /// What names a machine for good: its server and its instanceUuid. The moRef is a hint that saves a search.
@@ -51,6 +53,8 @@ pub(crate) struct DiskConfig {
     pub(crate) file_name: String,
     pub(crate) backing_uuid: Option<String>,
     pub(crate) change_id: Option<ChangeId>,
+    /// Why a snapshot does not protect it.
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 impl ProtectedVm {
@@ -164,41 +168,100 @@ impl ProtectedVm {
     }
 }
 
-/// The disks of a configuration. A disk whose backing cannot be protected is an error, not left out.
-pub(crate) fn disks(config: &VirtualMachineConfigInfo) -> Result<Vec<DiskConfig>, Error> {
-    let devices = config.hardware.device.iter();
+/// The disks of a configuration, with what stands in the way of protecting them.
+pub(crate) fn disks(config: &VirtualMachineConfigInfo) -> Vec<DiskConfig> {
+    let devices = &config.hardware.device;
+    let shared: Vec<i32> = devices
+        .iter()
+        .filter_map(|device| device.downcast_ref::<VirtualSCSIController>())
+        .filter(|controller| controller.shared_bus != VirtualSCSISharing::NoSharing)
+        .map(|controller| controller.key)
+        .collect();
     devices
+        .iter()
         .filter_map(|device| device.downcast_ref::<VirtualDisk>().map(|disk| (device, disk)))
-        .map(|(device, disk)| disk_config(device, disk))
+        .map(|(device, disk)| disk_config(device, disk, &shared))
         .collect()
 }
 
-fn disk_config(device: &VirtualDevice, disk: &VirtualDisk) -> Result<DiskConfig, Error> {
+/// What the backings that can be read have in common.
+struct Backing<'a> {
+    file_name: &'a str,
+    uuid: Option<&'a str>,
+    change_id: Option<&'a str>,
+    mode: &'a str,
+    sharing: Option<&'a str>,
+    physical: bool,
+}
+
+impl<'a> Backing<'a> {
+    fn of(device: &'a VirtualDevice) -> Option<Self> {
+        let backing = device.backing.as_ref()?;
+        if let Some(flat) = backing.downcast_ref::<VirtualDiskFlatVer2BackingInfo>() {
+            return Some(Self {
+                file_name: &flat.file_name,
+                uuid: flat.uuid.as_deref(),
+                change_id: flat.change_id.as_deref(),
+                mode: &flat.disk_mode,
+                sharing: flat.sharing.as_deref(),
+                physical: false,
+            });
+        }
+        if let Some(sparse) = backing.downcast_ref::<VirtualDiskSeSparseBackingInfo>() {
+            return Some(Self {
+                file_name: &sparse.file_name,
+                uuid: sparse.uuid.as_deref(),
+                change_id: sparse.change_id.as_deref(),
+                mode: &sparse.disk_mode,
+                sharing: None,
+                physical: false,
+            });
+        }
+        let raw = backing.downcast_ref::<VirtualDiskRawDiskMappingVer1BackingInfo>()?;
+        Some(Self {
+            file_name: &raw.file_name,
+            uuid: raw.uuid.as_deref(),
+            change_id: raw.change_id.as_deref(),
+            mode: raw.disk_mode.as_deref().unwrap_or_default(),
+            sharing: raw.sharing.as_deref(),
+            physical: raw.compatibility_mode.as_deref() != Some("virtualMode"),
+        })
+    }
+}
+
+fn disk_config(device: &VirtualDevice, disk: &VirtualDisk, shared: &[i32]) -> DiskConfig {
     let label =
         device.device_info.as_ref().map_or_else(|| format!("disk {}", disk.key), |info| info.label.clone());
-    let not_eligible = |why: String| Error::new(ErrorKind::NotEligible, format!("{label}: {why}"));
-    let Some(backing) =
-        device.backing.as_ref().and_then(|b| b.downcast_ref::<VirtualDiskFlatVer2BackingInfo>())
-    else {
-        let found = device.backing.as_ref().map_or("no backing", |b| b.type_name()).to_owned();
-        return Err(not_eligible(format!(
-            "its backing is {found}, and only flat disks are supported so far"
-        )));
-    };
     let capacity = match disk.capacity_in_bytes {
         Some(bytes) => u64::try_from(bytes).ok(),
         None => u64::try_from(disk.capacity_in_kb).ok().and_then(|kb| kb.checked_mul(1024)),
     };
-    let change_id =
-        backing.change_id.as_deref().filter(|id| !id.is_empty()).map(str::parse::<ChangeId>).transpose();
-    Ok(DiskConfig {
+    let mut found = DiskConfig {
         key: disk.key,
-        capacity: capacity
-            .filter(|c| *c > 0)
-            .ok_or_else(|| not_eligible("its capacity is not known".into()))?,
-        file_name: backing.file_name.clone(),
-        backing_uuid: backing.uuid.clone(),
-        change_id: change_id.map_err(|e| not_eligible(e.to_string()))?,
         label,
-    })
+        capacity: capacity.unwrap_or(0),
+        file_name: String::new(),
+        backing_uuid: None,
+        change_id: None,
+        obstacle: None,
+    };
+    let Some(backing) = Backing::of(device) else {
+        let kind = device.backing.as_ref().map_or("no backing", |b| b.type_name()).to_owned();
+        found.obstacle = Some(Obstacle::Backing { found: kind });
+        return found;
+    };
+    backing.file_name.clone_into(&mut found.file_name);
+    found.backing_uuid = backing.uuid.map(str::to_owned);
+    let change_id = backing.change_id.filter(|id| !id.is_empty()).map(str::parse::<ChangeId>).transpose();
+    found.obstacle = match &change_id {
+        _ if found.capacity == 0 => Some(Obstacle::UnknownCapacity),
+        _ if backing.physical => Some(Obstacle::PhysicalRawDevice),
+        _ if backing.mode.starts_with("independent") => Some(Obstacle::Independent),
+        _ if backing.sharing == Some("sharingMultiWriter") => Some(Obstacle::MultiWriter),
+        _ if disk.controller_key.is_some_and(|key| shared.contains(&key)) => Some(Obstacle::SharedBus),
+        Err(error) => Some(Obstacle::BadChangeId { found: error.to_string() }),
+        Ok(_) => None,
+    };
+    found.change_id = change_id.ok().flatten();
+    found
 }

@@ -1,6 +1,7 @@
 //! What a workflow tells on its way.
 
 use crate::cbt::Decision;
+use crate::snapshot::Consistency;
 
 /// Something that happened. Byte counts are totals of the disk so far.
 #[derive(Debug)]
@@ -17,6 +18,15 @@ pub enum Event<'a> {
     SnapshotTaken {
         /// Its name.
         name: &'a str,
+        /// In what state its disks are.
+        consistency: Consistency,
+    },
+    /// The guest did not come to rest. What comes next is up to the policy.
+    QuiesceFailed {
+        /// How often it was asked so far.
+        attempt: u32,
+        /// Why.
+        fault: &'a str,
     },
     /// The snapshot is gone.
     SnapshotRemoved {
@@ -35,6 +45,15 @@ pub enum Event<'a> {
         decision: &'a Decision,
         /// Bytes that will be read.
         to_read: u64,
+    },
+    /// A chunk had changed, and tracking did not tell. The disk is backed up in full, and its tracking begins anew afterwards.
+    TrackingLied {
+        /// Device key.
+        key: i32,
+        /// The disk's label.
+        label: &'a str,
+        /// Number of the chunk.
+        chunk: u64,
     },
     /// A disk of a restore was opened.
     DiskOpened {

@@ -95,7 +95,7 @@ impl<'a> Restore<'a> {
             return Err(Error::new(ErrorKind::RestorePoint, context));
         }
         self.require_powered_off().await?;
-        let mut current = machine::disks(&self.vm.config().await?)?;
+        let mut current = machine::disks(&self.vm.config().await?);
         let mut disks = Vec::new();
         for disk in self.point.disks() {
             let reader = self.point.disk(&disk.key);
@@ -164,6 +164,9 @@ fn take_match(
         return refuse(format!("the machine has no disk with the device key {} any more", wanted.key));
     };
     let disk = current.swap_remove(at);
+    if let Some(obstacle) = disk.obstacle.as_ref().filter(|obstacle| !obstacle.allows_access()) {
+        return refuse(format!("it cannot be written: it {obstacle}"));
+    }
     if disk.backing_uuid != wanted.backing_uuid {
         return refuse("the disk at this place is another one than in the restore point".into());
     }

@@ -1,7 +1,12 @@
-//! The snapshot of a backup: taken under a journal entry, removed for sure.
+//! The snapshot of a backup: taken under a journal entry, by policy, and removed for sure.
+
+mod policy;
+mod sweep;
+
+use std::time::Duration;
 
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
-use vim_api::types::{TaskInProgress, VirtualMachineSnapshotTree};
+use vim_api::types::{TaskInProgress, VirtualMachinePowerState, VirtualMachineSnapshotTree};
 use vim_api::{MoRef, Task};
 
 use crate::error::{Error, ErrorKind};
@@ -9,12 +14,24 @@ use crate::journal::{Entry, Intent, Journal};
 use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
 
+pub use policy::{Consistency, Quiesce, QuiescePolicy, SnapshotAttempt, VssBackup, VssContext, VssSpec};
+pub use sweep::{ForeignSnapshot, Sweeper, Swept};
+
+use policy::FaultClass;
+
 /// Every snapshot of ours begins with it; none that does not is ever removed.
 pub(crate) const NAME_PREFIX: &str = "vadp-backup-";
 
-/// How often a removal is tried while another task holds the machine, and how long it waits in between.
-const REMOVAL_TRIES: u32 = 10;
-const REMOVAL_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+/// How often a machine that is busy is asked again, and how long it is left alone at first; the pauses double up to a limit.
+const BUSY_TRIES: u32 = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+const BUSY_PAUSE_LIMIT: Duration = Duration::from_secs(15);
+
+/// What is noted when a snapshot is there and not as it was asked for.
+const IGNORED: &str = "the server took the snapshot without bringing the guest to rest";
+
+/// What VirtualMachine.guest.toolsRunningStatus says of Tools that can be asked.
+pub(crate) const TOOLS_RUN: &str = "guestToolsRunning";
 
 /// A snapshot that we took. It has to be [released](Self::release); what is dropped instead stays in the journal, and the
 /// next [`Sweeper`] removes it.
@@ -25,72 +42,92 @@ pub(crate) struct SnapshotGuard {
     snapshot: VirtualMachineSnapshot,
     name: String,
     entry: Entry,
+    record: SnapshotRecord,
 }
 
-/// What was settled of runs that died.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Swept {
-    /// Names of the snapshots that were removed.
-    pub snapshots_removed: Vec<String>,
-    /// Intents whose snapshot was never made, or was gone already.
-    pub already_gone: usize,
+/// What a restore point keeps of the snapshot that it was read from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SnapshotRecord {
+    pub(crate) consistency: Consistency,
+    pub(crate) attempts: Vec<SnapshotAttempt>,
 }
 
-/// Settles what runs that died have left behind: removes their snapshots and their journal entries.
-///
-/// It decides by looking at the machine, not by what the journal says was done. Only snapshots that the journal names
-/// are touched.
-#[derive(Debug, Clone)]
-pub struct Sweeper<'a> {
-    journal: &'a Journal,
+/// A snapshot as the machine's tree shows it.
+struct Found {
+    moref: MoRef<VirtualMachineSnapshot>,
+    quiesced: bool,
 }
 
 impl SnapshotGuard {
     /// Takes a snapshot without memory.
     ///
     /// # Errors
-    /// When the intent cannot be journalled, or the task fails. A snapshot whose task was lost sight of is looked for,
-    /// and used when it is there.
+    /// [`ErrorKind::NotQuiesced`] when the guest has to come to rest and does not; when the intent cannot be journalled, or
+    /// the task fails for good. A snapshot whose task was lost sight of is looked for, and used when it is there.
     pub(crate) async fn take(
         vm: &ProtectedVm,
         journal: &Journal,
-        quiesce: bool,
+        policy: &QuiescePolicy,
         report: &Report<'_>,
     ) -> Result<Self, Error> {
-        let name = format!("{NAME_PREFIX}{}", journal.unique_name());
+        let name = format!("{NAME_PREFIX}{}-{}", journal.owner(), journal.unique_name());
+        let context = || format!("taking the snapshot {name} of {}", vm.name());
+        let mut attempts = Vec::new();
+        let (mut quiesced, otherwise) = can_be_quiesced(vm, policy, &mut attempts).await?;
         let entry = journal.record(Intent::Snapshot { vm: vm.identity().clone(), name: name.clone() })?;
-        let description = "Taken for a backup; removed when it is done.";
         report.tell(Event::SnapshotStarted { name: &name });
-        let made = async {
-            let call = vm.vm().create_snapshot_task(&name, Some(description), false, quiesce);
-            call.resend_after_login().await?.wait().await
-        }
-        .await;
-        let moref: Option<MoRef<VirtualMachineSnapshot>> = match made {
-            Ok(moref) => Some(moref),
-            Err(error) => {
-                let context = format!("taking the snapshot {name} of {}", vm.name());
-                // As after a crash: as long as a task is under way, a snapshot that is not there proves nothing.
-                let seen = match wait_for_tasks(vm).await {
-                    Ok(()) => find(vm.vm(), &name).await.ok(),
-                    Err(_) => None,
-                };
-                match seen {
-                    Some(None) => {
+        let (mut tries, mut busy) = (0, 0);
+        let moref = loop {
+            let failure = match attempt(vm, &name, quiesced.then_some(policy)).await? {
+                Ok(found) if found.quiesced || !quiesced => break found.moref,
+                Ok(found) if policy.level() == Quiesce::Prefer => {
+                    attempts.push(SnapshotAttempt { quiesced, fault: IGNORED.to_owned() });
+                    quiesced = false;
+                    break found.moref;
+                }
+                Ok(_) => {
+                    remove(vm, &name).await?;
+                    None
+                }
+                Err(fault) => Some(fault),
+            };
+            match (failure.as_ref().map_or(FaultClass::Quiescing, |f| policy::classify(f, quiesced)), failure)
+            {
+                (FaultClass::Busy, _) if busy < BUSY_TRIES => {
+                    tokio::time::sleep(busy_pause(busy)).await;
+                    busy += 1;
+                }
+                (FaultClass::Quiescing, failure) => {
+                    tries += 1;
+                    let fault = failure.as_ref().map_or_else(|| IGNORED.to_owned(), ToString::to_string);
+                    report.tell(Event::QuiesceFailed { attempt: tries, fault: &fault });
+                    attempts.push(SnapshotAttempt { quiesced, fault });
+                    if tries < policy.allowed_attempts() {
+                        tokio::time::sleep(policy.pause_between()).await;
+                    } else if policy.level() == Quiesce::Prefer {
+                        quiesced = false;
+                    } else {
                         entry.settle()?;
-                        return Err(Error::api(context, error));
+                        let text =
+                            format!("{}: the guest did not come to rest, asked {tries} times", context());
+                        let error = Error::new(ErrorKind::NotQuiesced, text);
+                        return Err(match failure {
+                            Some(fault) => error.because(fault),
+                            None => error,
+                        });
                     }
-                    Some(found) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => found,
-                    // It is there although the task failed, or nobody can tell: the journal keeps it for the sweeper.
-                    Some(_) | None => return Err(Error::api(context, error)),
+                }
+                (FaultClass::Busy | FaultClass::Final, failure) => {
+                    entry.settle()?;
+                    let unknown = || Error::new(ErrorKind::OutcomeUnknown, context());
+                    return Err(failure.map_or_else(unknown, |fault| Error::api(context(), fault)));
                 }
             }
         };
-        let Some(moref) = moref else {
-            return Err(Error::new(ErrorKind::OutcomeUnknown, format!("the snapshot {name} is nowhere")));
-        };
-        report.tell(Event::SnapshotTaken { name: &name });
-        Ok(Self { snapshot: vm.client().bind(&moref), vm: vm.clone(), name, entry })
+        let consistency = if quiesced { Consistency::Quiesced } else { otherwise };
+        report.tell(Event::SnapshotTaken { name: &name, consistency });
+        let snapshot = vm.client().bind(&moref);
+        Ok(Self { snapshot, vm: vm.clone(), name, entry, record: SnapshotRecord { consistency, attempts } })
     }
 
     pub(crate) fn snapshot(&self) -> &VirtualMachineSnapshot {
@@ -99,6 +136,10 @@ impl SnapshotGuard {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn record(&self) -> &SnapshotRecord {
+        &self.record
     }
 
     /// Removes the snapshot, sees that it is gone, and settles the journal entry.
@@ -112,45 +153,88 @@ impl SnapshotGuard {
     }
 }
 
-impl<'a> Sweeper<'a> {
-    /// For the runs of this journal.
-    pub fn new(journal: &'a Journal) -> Self {
-        Self { journal }
+/// Whether the guest is to be brought to rest, and what the disks are if it is not.
+async fn can_be_quiesced(
+    vm: &ProtectedVm,
+    policy: &QuiescePolicy,
+    attempts: &mut Vec<SnapshotAttempt>,
+) -> Result<(bool, Consistency), Error> {
+    let context = || format!("reading the state of {}", vm.name());
+    let runtime = vm.vm().require(VirtualMachine::RUNTIME).await.map_err(|e| Error::api(context(), e))?;
+    if runtime.power_state == VirtualMachinePowerState::PoweredOff {
+        return Ok((false, Consistency::PoweredOff));
     }
+    if policy.level() == Quiesce::None {
+        return Ok((false, Consistency::Crash));
+    }
+    // A server ignores the wish when it cannot fulfil it, and says nothing (API reference, CreateSnapshot_Task).
+    let guest = vm.vm().get(VirtualMachine::GUEST).await.map_err(|e| Error::api(context(), e))?;
+    let tools = guest.and_then(|guest| guest.tools_running_status).unwrap_or_default();
+    let why_not = if runtime.power_state != VirtualMachinePowerState::PoweredOn {
+        "the machine is suspended".to_owned()
+    } else if tools != TOOLS_RUN {
+        format!(
+            "VMware Tools do not run in the guest ({})",
+            if tools.is_empty() { "unknown" } else { &tools }
+        )
+    } else {
+        return Ok((true, Consistency::Crash));
+    };
+    if policy.level() == Quiesce::Require {
+        let text = format!("{} cannot be quiesced: {why_not}", vm.name());
+        return Err(Error::new(ErrorKind::NotQuiesced, text));
+    }
+    attempts.push(SnapshotAttempt { quiesced: true, fault: why_not });
+    Ok((false, Consistency::Crash))
+}
 
-    /// Settles every intent of a dead run on the server that `client` speaks to. Those of other servers stay.
-    ///
-    /// # Errors
-    /// When a snapshot is there and cannot be removed, or the journal cannot be read. What was settled before stays
-    /// settled.
-    pub async fn sweep(&self, client: &vim_api::Client) -> Result<Swept, Error> {
-        let mut swept = Swept::default();
-        for entry in self.journal.orphans()? {
-            let Intent::Snapshot { vm, name } = entry.intent().clone();
-            if vm.vcenter != client.content().about.instance_uuid {
-                continue;
-            }
-            match ProtectedVm::find(client, &vm).await {
-                Ok(vm) => {
-                    // The run may have died while its snapshot was being made: until that task has ended, a snapshot that
-                    // is not there proves nothing.
-                    wait_for_tasks(&vm).await?;
-                    if remove(&vm, &name).await? {
-                        tracing::warn!(snapshot = %name, vm = vm.name(), "removed a snapshot of a run that died");
-                        swept.snapshots_removed.push(name);
-                    } else {
-                        swept.already_gone += 1;
-                    }
-                }
-                // The machine was deleted, and its snapshots with it.
-                Err(error) if error.kind() == ErrorKind::Machine => swept.already_gone += 1,
-                Err(error) => return Err(error),
-            }
-            entry.settle()?;
-        }
-        self.journal.tidy()?;
-        Ok(swept)
+/// One attempt, judged by what is there afterwards: the snapshot, or the fault, and then nothing is left of it.
+///
+/// # Errors
+/// When nobody can tell what is there.
+async fn attempt(
+    vm: &ProtectedVm,
+    name: &str,
+    quiesce: Option<&QuiescePolicy>,
+) -> Result<Result<Found, vim_api::Error>, Error> {
+    let context = || format!("taking the snapshot {name} of {}", vm.name());
+    let asked = ask(vm, name, quiesce).await;
+    if asked.is_err() {
+        // As after a crash: as long as a task is under way, a snapshot that is not there proves nothing.
+        wait_for_tasks(vm).await?;
     }
+    let found = find(vm.vm(), name).await.map_err(|e| Error::api(context(), e))?;
+    match (asked, found) {
+        (Ok(_), Some(found)) => Ok(Ok(found)),
+        (Err(error), Some(found)) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => Ok(Ok(found)),
+        (Ok(_), None) => {
+            let text = format!("{}: its task succeeded, and it is nowhere", context());
+            Err(Error::new(ErrorKind::OutcomeUnknown, text))
+        }
+        (Err(error), found) => {
+            if found.is_some() {
+                remove(vm, name).await?;
+            }
+            Ok(Err(error))
+        }
+    }
+}
+
+async fn ask(
+    vm: &ProtectedVm,
+    name: &str,
+    quiesce: Option<&QuiescePolicy>,
+) -> Result<MoRef<VirtualMachineSnapshot>, vim_api::Error> {
+    let description = Some("Taken for a backup; removed when it is done.");
+    let call = match quiesce {
+        None => vm.vm().create_snapshot_task(name, description, false, false),
+        Some(policy) => vm.vm().create_snapshot_ex_task(name, description, false, Some(&policy.spec())),
+    };
+    call.resend_after_login().await?.wait().await
+}
+
+fn busy_pause(tries: u32) -> Duration {
+    BUSY_PAUSE.saturating_mul(1 << tries.min(8)).min(BUSY_PAUSE_LIMIT)
 }
 
 /// Waits until no task that the server remembers of the machine is under way. How they end does not matter here.
@@ -176,9 +260,9 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
         return Err(Error::new(ErrorKind::Journal, format!("{}: it is not one of ours", context())));
     }
     let mut last = None;
-    for attempt in 0..REMOVAL_TRIES {
+    for attempt in 0..BUSY_TRIES {
         let found = find(vm.vm(), name).await.map_err(|e| Error::api(context(), e))?;
-        let Some(moref) = found else { return Ok(attempt > 0) };
+        let Some(Found { moref, .. }) = found else { return Ok(attempt > 0) };
         let snapshot: VirtualMachineSnapshot = vm.client().bind(&moref);
         let removed = async {
             let call = snapshot.remove_snapshot_task(false, Some(true));
@@ -195,7 +279,7 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
                     || error.kind() == vim_api::ErrorKind::OutcomeUnknown =>
             {
                 last = Some(error);
-                tokio::time::sleep(REMOVAL_PAUSE).await;
+                tokio::time::sleep(busy_pause(attempt)).await;
             }
             Err(error) => return Err(Error::api(context(), error)),
         }
@@ -208,16 +292,16 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
 }
 
 /// The snapshot of this name, wherever it is in the machine's tree.
-async fn find(
-    vm: &VirtualMachine,
-    name: &str,
-) -> Result<Option<MoRef<VirtualMachineSnapshot>>, vim_api::Error> {
+async fn find(vm: &VirtualMachine, name: &str) -> Result<Option<Found>, vim_api::Error> {
     let tree = vm.get(VirtualMachine::SNAPSHOT).await?;
     Ok(tree.and_then(|info| search(&info.root_snapshot_list, name)))
 }
 
-fn search(trees: &[VirtualMachineSnapshotTree], name: &str) -> Option<MoRef<VirtualMachineSnapshot>> {
+fn search(trees: &[VirtualMachineSnapshotTree], name: &str) -> Option<Found> {
     trees.iter().find_map(|tree| {
-        if tree.name == name { Some(tree.snapshot.clone()) } else { search(&tree.child_snapshot_list, name) }
+        if tree.name == name {
+            return Some(Found { moref: tree.snapshot.clone(), quiesced: tree.quiesced });
+        }
+        search(&tree.child_snapshot_list, name)
     })
 }

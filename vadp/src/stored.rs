@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use vadp_repository::{MachineId, RestorePoint};
 
 use crate::cbt::{ChangeId, Decision, Reason};
+use crate::eligibility::UnprotectedDisk;
 use crate::error::{Error, ErrorKind};
 use crate::machine::VmIdentity;
+use crate::snapshot::{Consistency, SnapshotAttempt, SnapshotRecord};
 
 /// Version of the metadata; a reader refuses a newer one.
 const VERSION: u32 = 1;
@@ -23,8 +25,15 @@ pub struct MachineMetadata {
     pub name: String,
     /// Name of the snapshot that was read.
     pub snapshot: String,
-    /// Whether the guest's file systems were quiesced for it.
-    pub quiesced: bool,
+    /// In what state its disks were.
+    #[serde(default)]
+    pub consistency: Consistency,
+    /// The attempts that did not bring it about as it was wanted.
+    #[serde(default)]
+    pub snapshot_attempts: Vec<SnapshotAttempt>,
+    /// The disks that it does not have, on request.
+    #[serde(default)]
+    pub excluded: Vec<UnprotectedDisk>,
     /// API version that the configuration is written in.
     pub api_version: String,
     /// The machine's configuration in the snapshot (`VirtualMachineConfigInfo`), as XML.
@@ -57,7 +66,8 @@ impl MachineMetadata {
         vm: VmIdentity,
         name: &str,
         snapshot: &str,
-        quiesced: bool,
+        record: &SnapshotRecord,
+        excluded: Vec<UnprotectedDisk>,
         api_version: &str,
         config_xml: String,
     ) -> Self {
@@ -66,7 +76,9 @@ impl MachineMetadata {
             vm,
             name: name.to_owned(),
             snapshot: snapshot.to_owned(),
-            quiesced,
+            excluded,
+            consistency: record.consistency,
+            snapshot_attempts: record.attempts.clone(),
             api_version: api_version.to_owned(),
             config_xml,
         }

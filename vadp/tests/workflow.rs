@@ -7,7 +7,19 @@
 #[path = "workflow/harness.rs"]
 mod harness;
 
+#[path = "workflow/audit.rs"]
+mod audit;
 #[path = "workflow/bad_input.rs"]
 mod bad_input;
+#[path = "workflow/eligibility.rs"]
+mod eligibility;
 #[path = "workflow/journey.rs"]
 mod journey;
+#[path = "workflow/preflight.rs"]
+mod preflight;
+#[path = "workflow/privileges.rs"]
+mod privileges;
+#[path = "workflow/quiescing.rs"]
+mod quiescing;
+#[path = "workflow/sweeping.rs"]
+mod sweeping;

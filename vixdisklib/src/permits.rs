@@ -79,6 +79,8 @@ mod tests {
     use super::*;
     use futures::executor::block_on;
     use futures::future::join;
+    use std::future::Future;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_dropped_waiter_strands_nobody() {
@@ -106,5 +108,30 @@ mod tests {
         assert!(!other.is_finished());
         drop(held);
         other.join().unwrap();
+    }
+
+    /// One order of events out of many; Miri tries several (`.ci/miri`), and says so when one of them waits for ever.
+    #[test]
+    fn threads_and_futures_share_the_places() {
+        let permits = &Permits::new(2);
+        let held = &AtomicUsize::new(0);
+        let use_one = move |permit: Permit| {
+            assert!(held.fetch_add(1, Ordering::SeqCst) < 2);
+            std::thread::yield_now();
+            held.fetch_sub(1, Ordering::SeqCst);
+            drop(permit);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(move || (0..3).for_each(|_| use_one(permits.acquire_blocking())));
+                scope.spawn(move || (0..3).for_each(|_| use_one(block_on(permits.acquire()))));
+            }
+            scope.spawn(move || {
+                // Polled once and dropped, with a permit or waiting for one.
+                let mut acquire = std::pin::pin!(permits.acquire());
+                drop(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+            });
+        });
+        assert_eq!(permits.lock().free, 2);
     }
 }

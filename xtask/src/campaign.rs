@@ -1,5 +1,5 @@
-//! `cargo xtask campaign fuzz | disks | cbt | kills`: runs the fuzz targets for a bounded time, the properties of disks or of
-//! changed block tracking on many cases, or the simulator until it is killed many times, from a seed that is printed.
+//! `cargo xtask campaign fuzz | disks | cbt | kills | repository`: runs the fuzz targets for a bounded time, the properties of disks,
+//! of changed block tracking or of prunes on many cases, or the simulator until it is killed many times, from a seed that is printed.
 //!
 //! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
 //! nor a nightly compiler; the sanitizers need one, and without unsafe code in what is tried there is little to find.
@@ -108,6 +108,29 @@ pub(crate) fn cbt(cases: u32, seed: Option<u32>) -> anyhow::Result<()> {
          with the fix"
     );
     println!("campaign cbt: found nothing");
+    Ok(())
+}
+
+/// Tries prunes on so many lives of a repository, so many with a crash at each operation, and so many runs of processes that are killed.
+pub(crate) fn repository(lives: u32, crashes: u32, kills: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!(
+        "campaign repository: seed {seed}, {lives} lives, {crashes} with crashes, {kills} runs with kills"
+    );
+    let status = Command::new("cargo")
+        .args(["test", "--quiet", "-p", "vadp-repository", "--test", "prune", "--", "--nocapture"])
+        .current_dir(workspace::root()?)
+        .env("PRUNE_LIVES", lives.to_string())
+        .env("PRUNE_CRASHES", crashes.to_string())
+        .env("PRUNE_KILLS", kills.to_string())
+        .env("PRUNE_SEED", seed.to_string())
+        .status()
+        .context("cannot run cargo, which runs the tests")?;
+    ensure!(
+        status.success(),
+        "a prune is wrong: the last line with PRUNE_SEED repeats the case; write a test of its own for it with the fix"
+    );
+    println!("campaign repository: found nothing");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The workspace's own chores: regenerate what is generated, and hold the house rules.
 //!
 //! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask field-tables`, `cargo xtask campaign
-//! fuzz | disks | cbt`, `cargo xtask tidy`.
+//! fuzz | disks | cbt | kills | repository`, `cargo xtask tidy`, `cargo xtask vddk-check DIR`.
 #![forbid(unsafe_code)]
 
 mod bindings;
@@ -9,6 +9,7 @@ mod campaign;
 mod codegen;
 mod field_tables;
 mod tidy;
+mod vddk_check;
 mod workspace;
 
 use std::path::PathBuf;
@@ -57,6 +58,12 @@ enum Chore {
     },
     /// Check the house rules over every tracked file, and print the figures.
     Tidy,
+    /// Compare the headers of a VDDK kit with our description of the interface: what differs, what an older kit lacks, what a
+    /// newer one has more. Fails if anything differs. Needs libclang.
+    VddkCheck {
+        /// The folder vmware-vix-disklib-distrib of an unpacked kit, or that of its headers.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -92,6 +99,21 @@ enum Search {
         #[arg(long)]
         seed: Option<u32>,
     },
+    /// Back up and prune by chance, with crashes and kills, beside an oracle.
+    Repository {
+        /// Lives of a repository.
+        #[arg(long, default_value_t = 100)]
+        lives: u32,
+        /// Lives that end with a crash at each operation of the store.
+        #[arg(long, default_value_t = 10)]
+        crashes: u32,
+        /// Runs of two writers and a pruner that are killed.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
     /// Run the fuzz targets in fuzz/, on Linux.
     Fuzz {
         /// How long each target runs.
@@ -116,8 +138,12 @@ fn main() -> ExitCode {
         Chore::Campaign { search: Search::Cbt { cases, seed } } => campaign::cbt(cases, seed),
         Chore::Campaign { search: Search::Disks { cases, seed } } => campaign::disks(cases, seed),
         Chore::Campaign { search: Search::Kills { count, qemu, seed } } => campaign::kills(count, qemu, seed),
+        Chore::Campaign { search: Search::Repository { lives, crashes, kills, seed } } => {
+            campaign::repository(lives, crashes, kills, seed)
+        }
         Chore::FieldTables { wsdl, out, beside, check } => field_tables::run(&wsdl, &beside, &out, check),
         Chore::Tidy => tidy::run(),
+        Chore::VddkCheck { directory } => vddk_check::run(&directory),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
+use sim_store::state::rights::{DISABLE_METHODS, ENABLE_METHODS};
+
 use crate::code::{Answer, Code};
 use crate::connection::{Params, Server, VmSpec, missing};
 use crate::ffi::log;
@@ -15,7 +17,7 @@ const IDENTITY: usize = 50;
 
 /// Prepares a machine: it must not be prepared already.
 pub(crate) fn prepare(library: &Library, params: &Params, identity: &str) -> Answer<()> {
-    change(library, params, identity, "PrepareForAccess", |prepared, machine| {
+    change(library, params, identity, "PrepareForAccess", DISABLE_METHODS, |prepared, machine| {
         if let Some(holder) = prepared.get(machine) {
             log::warn(&format!("{machine} was prepared by {holder:?} already"));
             return Err(Code::OPERATION_DISABLED);
@@ -27,14 +29,16 @@ pub(crate) fn prepare(library: &Library, params: &Params, identity: &str) -> Ans
 
 /// Ends the access of the same identity. That there is none is fine: crash clean-up calls this too.
 pub(crate) fn end(library: &Library, params: &Params, identity: &str) -> Answer<()> {
-    change(library, params, identity, "EndAccess", |prepared, machine| match prepared.get(machine) {
-        Some(holder) if holder != identity => {
-            log::warn(&format!("{machine} was prepared by {holder:?}, not by {identity:?}"));
-            Err(Code::OPERATION_DISABLED)
-        }
-        _ => {
-            prepared.remove(machine);
-            Ok(())
+    change(library, params, identity, "EndAccess", ENABLE_METHODS, |prepared, machine| {
+        match prepared.get(machine) {
+            Some(holder) if holder != identity => {
+                log::warn(&format!("{machine} was prepared by {holder:?}, not by {identity:?}"));
+                Err(Code::OPERATION_DISABLED)
+            }
+            _ => {
+                prepared.remove(machine);
+                Ok(())
+            }
         }
     })
 }
@@ -60,6 +64,7 @@ fn change(
     params: &Params,
     identity: &str,
     function: &str,
+    privilege: &str,
     edit: impl FnOnce(&mut BTreeMap<String, String>, &str) -> Answer<()>,
 ) -> Answer<()> {
     if identity.is_empty() || identity.chars().count() > IDENTITY {
@@ -68,7 +73,10 @@ fn change(
     let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
     let vm = VmSpec::parse(vm)?;
     let (server, inventory) = Server::log_in(library, params)?;
-    let machine = &vm.find(&inventory)?.moref;
+    let vm = vm.find(&inventory)?;
+    // The lack of it reads as one of a licence, with the real library too.
+    server.require(&inventory, vm, privilege, Code::NO_LICENCE)?;
+    let machine = &vm.moref;
     library.faults_of(&server.data_dir).suffer(function, machine)?.settle()?;
     edit_file(&server.data_dir, |prepared| edit(prepared, machine))
 }

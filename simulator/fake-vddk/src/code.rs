@@ -34,6 +34,7 @@ impl Code {
     pub(crate) const OBJECT_NOT_FOUND: Code = Code(25);
     pub(crate) const OPERATION_ALREADY_IN_PROGRESS: Code = Code(31);
     pub(crate) const AUTHENTICATION_FAIL: Code = Code(35);
+    pub(crate) const HOST_USER_PERMISSIONS: Code = Code(3014);
     pub(crate) const INVALID_HANDLE: Code = Code(1000);
     pub(crate) const END_OF_FILE: Code = Code(14005);
     pub(crate) const CONNECTION_LOST: Code = Code(14011);
@@ -47,6 +48,7 @@ impl Code {
     pub(crate) const KEY_NOT_FOUND: Code = Code(16052);
     pub(crate) const INVALID_CONNECTION: Code = Code(16054);
     pub(crate) const INVALID_DISK: Code = Code(16063);
+    pub(crate) const NO_LICENCE: Code = Code(16064);
     pub(crate) const UNSUPPORTED_DEVICE: Code = Code(16066);
     pub(crate) const CAPACITY_MISMATCH: Code = Code(16067);
     pub(crate) const ATTACH_ROOT_LINK: Code = Code(16069);

@@ -28,7 +28,7 @@ pub(crate) struct Params {
 /// What newer clients name other than a machine.
 pub(crate) enum Spec {
     Machine,
-    StorageObject { id: Option<String>, datastore: Option<String> },
+    StorageObject { id: Option<String>, datastore: Option<String>, snapshot: Option<String> },
     Datastore { datastore: Option<String>, folder: Option<String> },
     Other(u32),
 }
@@ -69,10 +69,17 @@ pub(crate) struct Remote {
 /// Whose disks are meant.
 pub(crate) enum Object {
     Machine(VmSpec),
-    /// A first-class disk, by its id.
-    FirstClassDisk(String),
+    FirstClassDisk(FirstClassDisk),
     /// A folder of a datastore.
     DatastoreFolder(String),
+}
+
+/// A first-class disk, or a snapshot of one, as the client names it.
+pub(crate) struct FirstClassDisk {
+    pub(crate) id: String,
+    /// The managed object id of the datastore that it is on.
+    pub(crate) datastore: String,
+    pub(crate) snapshot: Option<String>,
 }
 
 /// A server and a login that it accepted.
@@ -147,8 +154,12 @@ impl Object {
                 let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
                 VmSpec::parse(vm).map(Object::Machine)
             }
-            Spec::StorageObject { id: Some(id), datastore: Some(_) } => {
-                Ok(Object::FirstClassDisk(id.clone()))
+            Spec::StorageObject { id: Some(id), datastore: Some(datastore), snapshot } => {
+                Ok(Object::FirstClassDisk(FirstClassDisk {
+                    id: id.clone(),
+                    datastore: datastore.clone(),
+                    snapshot: snapshot.clone().filter(|snapshot| !snapshot.is_empty()),
+                }))
             }
             Spec::Datastore { datastore: Some(_), folder: Some(folder) } => {
                 Ok(Object::DatastoreFolder(folder.clone()))
@@ -204,6 +215,28 @@ impl Server {
             Code::of(&error)
         })?;
         Ok(inventory)
+    }
+
+    /// Refuses what the login's user has no privilege for on a machine. The server has judged it; how the refusal reads is
+    /// for the caller to say.
+    pub(crate) fn require(
+        &self,
+        inventory: &Inventory,
+        machine: &VmRecord,
+        privilege: &str,
+        refusal: Code,
+    ) -> Answer<()> {
+        let user = match &self.login {
+            CheckedLogin::Password { user, .. } => user,
+            CheckedLogin::Session { cookie } => {
+                &inventory.session(cookie).map_err(|error| Code::of(&error))?.user
+            }
+        };
+        if inventory.allows(user, &machine.moref, privilege) {
+            return Ok(());
+        }
+        log::warn(&format!("{user} lacks the privilege {privilege} on {}", machine.moref));
+        Err(refusal)
     }
 }
 

@@ -39,8 +39,8 @@
 //! codes, delays, hangs, crashes, lost sessions, other transports, another order. `docs/simulator-faults.md` has them all.
 //!
 //! # Limits
-//! First-class disks and certificates are taken but there are none to find or compare. Strict mode knows nothing of buffers
-//! that a client frees too early, nor of machines that stay prepared.
+//! First-class disks are found by id, datastore and snapshot. Certificates are taken, and there are none to compare.
+//! Strict mode knows nothing of buffers that a client frees too early, nor of machines that stay prepared.
 //! One process may start it once. All data goes through the files of `sim-store`; the library holds no state that another
 //! process could not see, except open handles.
 

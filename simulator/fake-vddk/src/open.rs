@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use sim_store::state::rights::{DISK_LEASE, DISK_RANDOM_ACCESS, DISK_RANDOM_READ};
 use sim_store::state::{Inventory, VmRecord};
 use sim_store::{Access, DatastorePath, Disk, Scope};
 
 use crate::code::{Answer, Code};
-use crate::connection::{Connection, Object, Remote, Target};
+use crate::connection::{Connection, FirstClassDisk, Object, Remote, Target};
 use crate::content::{Content, StoreDisk};
 use crate::disk::{OpenDisk, Way};
 use crate::ffi::log;
@@ -125,7 +126,17 @@ fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
     }
     let inventory = remote.server.inventory()?;
     let vm = match &remote.object {
-        Object::Machine(vm) => Some(vm.find(&inventory)?),
+        Object::Machine(vm) => {
+            let vm = vm.find(&inventory)?;
+            let to_transfer = match access {
+                Access::ReadOnly => DISK_RANDOM_READ,
+                Access::ReadWrite => DISK_RANDOM_ACCESS,
+            };
+            for privilege in [DISK_LEASE, to_transfer] {
+                remote.server.require(&inventory, vm, privilege, Code::HOST_USER_PERMISSIONS)?;
+            }
+            Some(vm)
+        }
         Object::DatastoreFolder(folder) => {
             if !path.contains(&format!("] {}/", folder.trim_matches('/'))) {
                 log::warn(&format!("{path} is not in the folder {folder} of the connection"));
@@ -133,10 +144,7 @@ fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
             }
             None
         }
-        Object::FirstClassDisk(id) => {
-            log::warn(&format!("this server has no first-class disk {id}"));
-            return Err(Code::OBJECT_NOT_FOUND);
-        }
+        Object::FirstClassDisk(disk) => return first_class(&inventory, disk, path, access),
     };
     let path: DatastorePath = path.parse().map_err(|error| {
         log::warn(&format!("{error}"));
@@ -154,6 +162,44 @@ fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
         }
     }
     resolve(&inventory, &path)
+}
+
+/// The link of a first-class disk, or of a snapshot of it. A client may leave the path out that it has of the server, since
+/// there is only one. [K, uncertain]
+fn first_class(
+    inventory: &Inventory,
+    wanted: &FirstClassDisk,
+    path: &str,
+    access: Access,
+) -> Answer<PathBuf> {
+    let unknown = |what: &dyn std::fmt::Display| {
+        log::warn(&what.to_string());
+        Code::OBJECT_NOT_FOUND
+    };
+    let disk = inventory.disk(&wanted.id).map_err(|error| unknown(&error))?;
+    if disk.datastore != wanted.datastore {
+        return Err(unknown(&format_args!("{} is not on {}", wanted.id, wanted.datastore)));
+    }
+    let link = match &wanted.snapshot {
+        Some(snapshot) => &disk.snapshot(snapshot).map_err(|error| unknown(&error))?.path,
+        None => &disk.path,
+    };
+    if !path.is_empty() && path != link.to_string() {
+        log::warn(&format!("{path} is not the first-class disk {} or the snapshot asked for", wanted.id));
+        return Err(Code::FILE_NOT_FOUND);
+    }
+    if access == Access::ReadWrite {
+        let mut running = inventory.vms.iter().filter(|vm| vm.power_on);
+        let in_use = running.any(|vm| vm.disks.iter().any(|disk| disk.path == *link));
+        if in_use || wanted.snapshot.is_some() {
+            log::warn(&format!(
+                "{link} is locked by {}",
+                if in_use { "a running machine" } else { "a snapshot" }
+            ));
+            return Err(Code::FILE_ALREADY_LOCKED);
+        }
+    }
+    resolve(inventory, link)
 }
 
 /// The disk must be one of the snapshot, where one is named, or else one of the machine.

@@ -158,10 +158,13 @@ fn open_parent(links: &[Link]) -> Result<Link> {
     let Some(child) = links.last() else {
         return Err(Error::new(ErrorKind::ChainBroken, "a chain without links has no parent"));
     };
-    let Some(hint) = &child.descriptor.parent_hint else {
+    let Some(path) = child
+        .descriptor
+        .parent(&child.path)
+        .map_err(|error| broken(child, "the disk's parent cannot be found").because(error))?
+    else {
         return Err(broken(child, "the child disk does not name its parent"));
     };
-    let path = files::sibling(&child.path, hint);
     if links.iter().any(|link| link.path == path) {
         return Err(broken(child, "the disk's parents form a loop"));
     }

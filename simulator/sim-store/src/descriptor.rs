@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FolderLock};
-use crate::{DiskUuid, Error, ErrorKind, Result};
+use crate::{DiskUuid, Error, ErrorKind, Result, volumes};
 
 /// Bytes of a sector, the unit of extent lines.
 pub const SECTOR: u64 = 512;
@@ -112,7 +112,7 @@ pub struct Descriptor {
     pub cid: Cid,
     /// The content id which the parent had when this link was made over it.
     pub parent_cid: Cid,
-    /// The parent's descriptor, a file name in the same folder.
+    /// The parent's descriptor: a file name in the same folder, or `/vmfs/volumes/UUID/...` for one in another.
     pub parent_hint: Option<String>,
     /// The change tracking file, a file name in the same folder; absent while tracking is off.
     pub change_track: Option<String>,
@@ -199,7 +199,7 @@ impl Descriptor {
             return Err(corrupt(format!("the descriptor has {} extent lines, not one", extents.len())));
         };
         let (sectors, extent_file) = parse_extent(extent, kind)?;
-        let parent_hint = headers.get("parentFileNameHint").map(|hint| plain_name(hint)).transpose()?;
+        let parent_hint = headers.get("parentFileNameHint").map(|hint| parent_name(hint)).transpose()?;
         let change_track = headers.get("changeTrackPath").map(|name| plain_name(name)).transpose()?;
         let provisioning = match headers.get(PROVISIONING_KEY).copied() {
             Some("eagerZeroedThick") => Provisioning::EagerThick,
@@ -254,6 +254,24 @@ impl Descriptor {
             line(format_args!("ddb.{key} = \"{value}\""));
         }
         text
+    }
+
+    /// The parent's descriptor on this machine, for a link whose own is at `path`.
+    ///
+    /// # Errors
+    /// `NotFound` if it is on a datastore that the server does not have; `BadPath` if it leads out of its datastore.
+    pub fn parent(&self, path: &Path) -> Result<Option<PathBuf>> {
+        match &self.parent_hint {
+            Some(hint) if volumes::is_absolute(hint) => volumes::resolve(path, hint).map(Some),
+            Some(hint) => Ok(Some(files::sibling(path, hint))),
+            None => Ok(None),
+        }
+    }
+
+    /// The same, if the parent is in the folder of the link.
+    pub fn parent_in_folder(&self, path: &Path) -> Option<PathBuf> {
+        let hint = self.parent_hint.as_ref().filter(|hint| !volumes::is_absolute(hint))?;
+        Some(files::sibling(path, hint))
     }
 
     /// Capacity in bytes.
@@ -347,6 +365,11 @@ fn parse_extent(line: &str, kind: LinkKind) -> Result<(u64, String)> {
     Ok((sectors, plain_name(name)?))
 }
 
+/// A parent may be in another folder of the server's datastores, and then is named as on a host.
+fn parent_name(name: &str) -> Result<String> {
+    if volumes::is_absolute(name) { Ok(name.to_owned()) } else { plain_name(name) }
+}
+
 /// File names in a descriptor come from outside: only names of the same folder are followed.
 fn plain_name(name: &str) -> Result<String> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0', '"']) {
@@ -382,6 +405,8 @@ mod tests {
     fn hostile_text_is_an_error() {
         for (from, to) in [
             ("vm.vmdk", "../vm.vmdk"),
+            ("vm.vmdk", "/vmfs/volumes/../vm.vmdk"),
+            ("vm.vmdk", "/etc/passwd"),
             ("vm-000001-delta.vmdk", "/etc/passwd"),
             ("4192256", "99999999999999999999"),
             ("4192256", "0"),

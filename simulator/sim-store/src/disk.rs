@@ -12,7 +12,7 @@ use crate::files::{self, FolderLock};
 use crate::link::Link;
 use crate::space::{NEW_FILE, Space};
 use crate::tracking::map::Map;
-use crate::{DiskUuid, Error, ErrorKind, Extent, Result, snapshot, tracking};
+use crate::{DiskUuid, Error, ErrorKind, Extent, Result, sharing, snapshot, tracking};
 
 /// The largest disk in bytes: 62 TiB, as in vSphere.
 pub const MAX_CAPACITY: u64 = 62 << 40;
@@ -148,11 +148,15 @@ impl Disk {
     ///
     /// # Errors
     /// `NotFound`; `Locked` if it is open for writing elsewhere; `ChainBroken` if a parent is missing, was changed
-    /// since or has another capacity; `Corrupt`, `Truncated`.
+    /// since or has another capacity; `InUse` for writing under a link in another folder; `Corrupt`, `Truncated`.
     pub fn open(path: impl AsRef<Path>, access: Access, scope: Scope) -> Result<Self> {
         let path = path.as_ref();
         let write = access == Access::ReadWrite;
         let chain = Chain::open(path, write, scope == Scope::TopLink)?;
+        if write && !sharing::children(path)?.is_empty() {
+            let what = "disks of other folders are built over this one, which cannot be written under them";
+            return Err(Error::new(ErrorKind::InUse, what).at(path));
+        }
         let map = if write && chain.top().descriptor.change_track.is_some() {
             // The first write makes sure that a broken map stays broken: queries refuse it, so nobody is misled.
             Map::open_for(chain.top(), true)

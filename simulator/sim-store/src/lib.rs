@@ -13,6 +13,8 @@
 //!   base  <── parent ──  child (live top)
 //! ```
 //!
+//! The parent of a linked clone is in another folder ([`volumes`]), which knows of it ([`sharing`]).
+//!
 //! It is not a VMDK library: it writes the few forms that ESXi has on its datastores, and reads those back. `qemu-img`
 //! and `vadp-vmdk` read all of them (tests/foreign.rs). Change maps have a format of our own, described where they are
 //! written: no client ever reads the real one. Everything is synchronous.
@@ -45,6 +47,7 @@ mod descriptor;
 mod digest;
 mod disk;
 mod disk_uuid;
+pub mod elsewhere;
 mod error;
 mod extent;
 mod files;
@@ -53,10 +56,12 @@ mod hex;
 mod import;
 mod link;
 mod provision;
+pub mod sharing;
 pub mod snapshot;
 pub mod space;
 pub mod state;
 pub mod tracking;
+pub mod volumes;
 
 pub use chain::MAX_LINKS;
 pub use datastore::{Datastore, DatastorePath};

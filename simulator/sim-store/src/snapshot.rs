@@ -15,7 +15,7 @@ use crate::link::delta::{Delta, Place};
 use crate::link::{Link, LinkData};
 use crate::space::{NEW_FILE, Space};
 use crate::tracking::{self, ChangeId};
-use crate::{Error, ErrorKind, Result};
+use crate::{DiskUuid, Error, ErrorKind, Result, sharing};
 
 /// The outcome of [`create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,8 @@ fn create_over(top: &Path, wish: Option<DeltaFormat>) -> Result<NewLink> {
     }
     let change_id = tracking::map::Map::open_for(parent, false).ok().map(|map| map.change_id());
     let child = next_child_path(&chain)?;
-    add_child(parent, &child, format, &held, tracking::continue_in_child)?;
+    let hint = files::file_name(&parent.path)?;
+    add_child(parent, hint, &child, format, None, &held, tracking::continue_in_child)?;
     Ok(NewLink { frozen: top.to_owned(), child, change_id })
 }
 
@@ -118,7 +119,8 @@ pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<Pa
         LinkKind::Delta(format) => delta_format(&chain).unwrap_or(format),
         LinkKind::Flat => usual_format(&top.descriptor),
     };
-    add_child(chain.top(), &child, format, &held, tracking::restart_in_child)?;
+    let hint = files::file_name(target)?;
+    add_child(chain.top(), hint, &child, format, None, &held, tracking::restart_in_child)?;
     drop_with_orphans(top, owned, &held)?;
     Ok(child)
 }
@@ -133,7 +135,8 @@ pub fn branch(target: &Path) -> Result<PathBuf> {
     let held = FolderLock::exclusive(files::folder_of(target))?;
     let child = next_child_path(&chain)?;
     let format = delta_format(&chain).unwrap_or_else(|| usual_format(&chain.top().descriptor));
-    add_child(chain.top(), &child, format, &held, tracking::restart_in_child)?;
+    let hint = files::file_name(target)?;
+    add_child(chain.top(), hint, &child, format, None, &held, tracking::restart_in_child)?;
     Ok(child)
 }
 
@@ -163,7 +166,7 @@ pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64,
         }
         over
     };
-    let Some(child) = mergeable(&link.descriptor, over) else {
+    let Some(child) = mergeable(path, &link.descriptor, over)? else {
         return Ok(Removal::Shared);
     };
     merge(&link, &child, progress)?;
@@ -218,7 +221,7 @@ pub fn consolidate(
 pub fn finish_merges(top: &Path, owned: &[PathBuf]) -> Result<Vec<Removal>> {
     let mut merged = Vec::new();
     for path in unowned(top, owned)? {
-        if path.exists() && begun(&Descriptor::load(&path)?, &children(&path)?).is_some() {
+        if path.exists() && begun(&path, &Descriptor::load(&path)?, &children(&path)?).is_some() {
             merged.push(remove_link(&path, owned, &mut |_, _| {})?);
         }
     }
@@ -231,7 +234,7 @@ pub fn finish_merges(top: &Path, owned: &[PathBuf]) -> Result<Vec<Removal>> {
 /// Those of opening the chain.
 pub fn needs_consolidation(top: &Path, owned: &[PathBuf]) -> Result<bool> {
     for path in unowned(top, owned)? {
-        if mergeable(&Descriptor::load(&path)?, children(&path)?).is_some() {
+        if mergeable(&path, &Descriptor::load(&path)?, children(&path)?)?.is_some() {
             return Ok(true);
         }
     }
@@ -239,6 +242,7 @@ pub fn needs_consolidation(top: &Path, owned: &[PathBuf]) -> Result<bool> {
 }
 
 /// The links of a disk that something is built over and that are not in `owned`, which may have links of other disks.
+/// What is in another folder than the disk is another's.
 fn unowned(top: &Path, owned: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let paths = |chain: &Chain| chain.links().iter().map(|link| link.path.clone()).collect::<Vec<_>>();
     let live = paths(&Chain::open(top, false, false)?);
@@ -252,24 +256,31 @@ fn unowned(top: &Path, owned: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     let mut seen = HashSet::new();
-    found.retain(|path| !owned.contains(path) && seen.insert(path.clone()));
+    let folder = files::folder_of(top);
+    found.retain(|path| {
+        files::folder_of(path) == folder && !owned.contains(path) && seen.insert(path.clone())
+    });
     Ok(found)
 }
 
-/// Which of the links over this one can be merged into it: the only one, or one with which that was begun.
-fn mergeable(link: &Descriptor, over: Vec<PathBuf>) -> Option<PathBuf> {
-    match (begun(link, &over), over.as_slice()) {
-        (Some(child), _) | (None, [child]) => Some(child.clone()),
-        _ => None,
+/// Which of the links over this one can be merged into it: the only one, or one with which that was begun. It is in the
+/// same folder, and links of other folders stand on neither: they have to find their parent where it is and as it is.
+fn mergeable(path: &Path, link: &Descriptor, over: Vec<PathBuf>) -> Result<Option<PathBuf>> {
+    if let Some(child) = begun(path, link, &over) {
+        return Ok(Some(child.clone()));
     }
+    let [child] = over.as_slice() else { return Ok(None) };
+    let is_near = files::folder_of(child) == files::folder_of(path);
+    Ok((is_near && sharing::children(child)?.is_empty()).then(|| child.clone()))
 }
 
 /// The link whose content this one has taken over, in a merge that died before the links over that one were told.
-fn begun<'c>(link: &Descriptor, over: &'c [PathBuf]) -> Option<&'c PathBuf> {
-    over.iter().find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.cid))
+fn begun<'c>(path: &Path, link: &Descriptor, over: &'c [PathBuf]) -> Option<&'c PathBuf> {
+    let mut near = over.iter().filter(|child| files::folder_of(child) == files::folder_of(path));
+    near.find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.cid))
 }
 
-/// The descriptors in the same folder that name `path` as their parent, sorted.
+/// The descriptors that name `path` as their parent, those of the same folder first.
 pub(crate) fn children(path: &Path) -> Result<Vec<PathBuf>> {
     let name = files::file_name(path)?;
     let folder = files::folder_of(path);
@@ -290,6 +301,7 @@ pub(crate) fn children(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     found.sort();
+    found.extend(sharing::children(path)?);
     Ok(found)
 }
 
@@ -297,6 +309,7 @@ pub(crate) fn children(path: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) fn remove_files(link: &Link, _held: &FolderLock) -> Result<()> {
     files::remove(&link.path)?;
     files::remove(&files::sibling(&link.path, &link.descriptor.extent_file))?;
+    files::remove(&sharing::list_of(&link.path))?;
     match &link.descriptor.change_track {
         Some(name) => files::remove(&files::sibling(&link.path, name)),
         None => Ok(()),
@@ -304,11 +317,11 @@ pub(crate) fn remove_files(link: &Link, _held: &FolderLock) -> Result<()> {
 }
 
 /// Removes a link that has no children, then each parent that is left without children and that no snapshot owns,
-/// down to the base, which stays.
+/// down to the base, which stays, or to what is in another folder.
 fn drop_with_orphans(link: Link, owned: &[PathBuf], held: &FolderLock) -> Result<()> {
     let mut doomed = link;
     loop {
-        let parent = doomed.descriptor.parent_hint.as_ref().map(|hint| files::sibling(&doomed.path, hint));
+        let parent = doomed.descriptor.parent_in_folder(&doomed.path);
         remove_files(&doomed, held)?;
         match parent {
             Some(parent) if !owned.contains(&parent) && children(&parent)?.is_empty() => {
@@ -398,29 +411,31 @@ fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -
 }
 
 /// The format of a chain's children, if it has any.
-fn delta_format(chain: &Chain) -> Option<DeltaFormat> {
+pub(crate) fn delta_format(chain: &Chain) -> Option<DeltaFormat> {
     chain.links().iter().find_map(|link| match link.descriptor.kind {
         LinkKind::Delta(format) => Some(format),
         LinkKind::Flat => None,
     })
 }
 
-fn usual_format(disk: &Descriptor) -> DeltaFormat {
+pub(crate) fn usual_format(disk: &Descriptor) -> DeltaFormat {
     if disk.capacity() < DeltaFormat::LARGE { DeltaFormat::VmfsSparse } else { DeltaFormat::SeSparse }
 }
 
-/// Makes an empty child link over `parent`, tracked as `track` decides.
-fn add_child(
+/// Makes an empty child link over `parent`, which it names as `hint`, tracked as `track` decides.
+pub(crate) fn add_child(
     parent: &Link,
+    hint: &str,
     child: &Path,
     format: DeltaFormat,
+    uuid: Option<DiskUuid>,
     held: &FolderLock,
     track: fn(&Link, &Path) -> Result<Option<String>>,
 ) -> Result<()> {
     let mut descriptor = Descriptor {
         cid: Cid::NO_PARENT,
         parent_cid: parent.descriptor.cid,
-        parent_hint: Some(files::file_name(&parent.path)?.to_owned()),
+        parent_hint: Some(hint.to_owned()),
         change_track: None,
         kind: LinkKind::Delta(format),
         sectors: parent.descriptor.sectors,
@@ -429,6 +444,7 @@ fn add_child(
         ddb: Default::default(),
         other: Vec::new(),
     };
+    descriptor.ddb.extend(uuid.map(|uuid| ("uuid".to_owned(), uuid.to_string())));
     descriptor.renew_content()?;
     // The data and the change map, each with what it has at first.
     crate::disk::claim(child, 2 * NEW_FILE)?;
@@ -449,11 +465,14 @@ fn add_child(
     made
 }
 
-/// `vm-00000N.vmdk` beside the base disk `vm.vmdk`, N one above the highest that any file there uses.
+/// `vm-00000N.vmdk` beside the lowest link `vm.vmdk` of the disk's folder, N one above the highest that any file there uses.
 fn next_child_path(chain: &Chain) -> Result<PathBuf> {
-    let base = chain.links().last().map_or(&chain.top().path, |base| &base.path);
+    let top = &chain.top().path;
+    let folder = files::folder_of(top);
+    let near =
+        chain.links().iter().map(|link| &link.path).take_while(|path| files::folder_of(path) == folder);
+    let base = near.last().unwrap_or(top);
     let stem = crate::disk::stem(base)?;
-    let folder = files::folder_of(base);
     let unreadable = |source| Error::io("the disk's folder cannot be listed", source).at(folder);
     let mut highest = 0;
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -473,7 +492,7 @@ fn next_child_path(chain: &Chain) -> Result<PathBuf> {
 }
 
 /// Data files share the suffix of descriptors; reading them all to find out would be slow.
-fn is_descriptor_name(name: &str) -> bool {
+pub(crate) fn is_descriptor_name(name: &str) -> bool {
     name.ends_with(".vmdk")
         && !name.starts_with('.')
         && !["-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk", "-ctk.vmdk"]

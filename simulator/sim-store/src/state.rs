@@ -12,10 +12,14 @@ mod credentials;
 mod faults;
 mod inventory;
 mod registry;
+pub mod rights;
 
 pub use credentials::{CookieHash, PasswordHash};
 pub use faults::{FaultCall, FaultEffect, FaultRule, FaultSet, load_faults, store_faults};
-pub use inventory::{DisabledMethod, Inventory, SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord};
+pub use inventory::{
+    DisabledMethod, FirstClassDiskRecord, FirstClassSnapshotRecord, Inventory, SessionRecord, SnapshotRecord,
+    UserRecord, VmDisk, VmRecord,
+};
 pub use registry::ServerRecord;
 
 use std::fs;

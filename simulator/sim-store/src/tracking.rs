@@ -259,6 +259,19 @@ pub(crate) fn adopt(parent: &mut Descriptor, parent_path: &Path, child: &Link) -
     Ok(())
 }
 
+/// Gives the copy of a link a copy of its map, if it has one that can be opened. Answers the name for the descriptor.
+pub(crate) fn copy_to(original: &Link, copy: &Path) -> Result<Option<String>> {
+    let Ok(map) = Map::open_for(original, false) else { return Ok(None) };
+    let name = map_name(copy)?;
+    map.copy_to(&files::sibling(copy, &name), map.change_id())?;
+    Ok(Some(name))
+}
+
+/// A new link is tracked when somebody asks for it.
+pub(crate) fn none(_parent: &Link, _child: &Path) -> Result<Option<String>> {
+    Ok(None)
+}
+
 /// Removes a map that cannot be opened before a write goes unrecorded. Were it only out of reach for a moment, it
 /// would not know of the write, and a later query would leave it out.
 pub(crate) fn give_up(link: &Link) -> Result<()> {

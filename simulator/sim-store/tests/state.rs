@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic, in its helpers too")]
 
+use sim_store::state::rights::{DISK_LEASE, DISK_RANDOM_READ, UserRights};
 use sim_store::state::{
     CookieHash, FaultCall, FaultEffect, FaultRule, FaultSet, Inventory, PasswordHash, ServerRecord,
     SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord, load_faults, store_faults,
@@ -13,6 +14,11 @@ fn inventory(root: &std::path::Path) -> Inventory {
     Inventory {
         server_uuid: "8f2c".to_owned(),
         users: vec![UserRecord { name: "backup".to_owned(), password: PasswordHash::new("secret").unwrap() }],
+        rights: [(
+            "backup".to_owned(),
+            UserRights { elsewhere: [DISK_LEASE.to_owned()].into(), ..UserRights::all() },
+        )]
+        .into(),
         sessions: vec![SessionRecord { cookie: CookieHash::new("52ab").unwrap(), user: "backup".to_owned() }],
         datastores: vec![Datastore::new("ds", root).unwrap()],
         vms: vec![VmRecord {
@@ -39,6 +45,10 @@ fn inventory_is_read_back() {
     written.store(folder.path()).unwrap();
     let read = Inventory::load(folder.path()).unwrap();
     assert_eq!(read, written);
+    assert!(
+        read.allows("backup", "vm-101", DISK_LEASE) && !read.allows("backup", "vm-101", DISK_RANDOM_READ)
+    );
+    assert!(!read.allows("stranger", "vm-101", DISK_LEASE));
     let vm = read.vm("vm-101").unwrap();
     assert_eq!(vm.snapshot("snapshot-102").unwrap().disks[0].key, 2000);
     assert_eq!(read.vm_by_vmx(&vm.vmx).unwrap().name, "übung");

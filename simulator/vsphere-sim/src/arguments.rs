@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
-use secrecy::SecretString;
 use vim_api::ApiVersion;
 use vsphere_sim::{
     Builder, Clock, DatastoreSpec, FaultRule, Generated, Mode, Sim, Topology, TrackingRules, WireStyle,
 };
 
 use crate::logs::{Filter, Format};
+use crate::principals;
 
 const SERVER: &str = "What it is";
 const LISTENING: &str = "Where it listens";
@@ -41,7 +41,8 @@ Output:
     page     the status page, for a browser on this machine
 
 Environment:
-  VSPHERE_SIM_PASSWORD  the user's password; --password-env names another variable
+  VSPHERE_SIM_PASSWORD  the user's password; --password-env names another variable, the file of --principals those of
+                        other users
   RUST_LOG              what is logged where --log-level is not given
 
 Exit status:
@@ -51,12 +52,16 @@ Exit status:
 
 The control port: docs/simulator.md. Fault rules: docs/simulator-faults.md.";
 
+fn more() -> String {
+    format!("{MORE}\n\nThe file of --principals, without what is not needed:\n{}", principals::FORM)
+}
+
 /// A vSphere that holds real disks.
 ///
 /// It speaks SOAP over TLS as a vCenter does, with an inventory, sessions, tasks, snapshots and changed block tracking.
 /// The disks are files: what a guest writes, a backup reads. It runs until it is told to stop.
 #[derive(Parser)]
-#[command(name = "vsphere-sim", version, after_help = "--help says more, with examples.", after_long_help = MORE)]
+#[command(name = "vsphere-sim", version, after_help = "--help says more, with examples.", after_long_help = more())]
 pub(crate) struct Arguments {
     /// Be an ESXi host by itself instead of a vCenter
     ///
@@ -91,6 +96,12 @@ pub(crate) struct Arguments {
     /// A password on the command line could be read by everybody on the machine.
     #[arg(long, value_name = "VARIABLE", default_value = "VSPHERE_SIM_PASSWORD", help_heading = LOGIN)]
     password_env: String,
+    /// File with further users, roles and groups: a JSON object, whose form is shown below
+    ///
+    /// Roles and permissions are enforced. A role is one of the file or Admin, ReadOnly, NoAccess or NoCryptoAdmin; it is given
+    /// on the root folder and all below, and what is to be finer is set by the API. Passwords come from the environment.
+    #[arg(long, value_name = "FILE", help_heading = LOGIN)]
+    principals: Option<PathBuf>,
 
     /// Folder for state and datastores
     ///
@@ -156,6 +167,10 @@ pub(crate) struct Arguments {
     /// Answer change ids of before after a machine's files moved to another datastore
     #[arg(long, help_heading = BEHAVIOUR)]
     relocation_keeps_tracking: bool,
+    /// Most changed areas in one answer, so that small disks take several too
+    #[arg(long, value_name = "COUNT", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=2000),
+        help_heading = BEHAVIOUR)]
+    areas_in_answer: u32,
     /// Has the guests of all machines that are on write by themselves, each so often: milliseconds of the server's clock
     ///
     /// The machines get their files then.
@@ -182,18 +197,18 @@ impl Arguments {
     pub(crate) fn builder(self) -> Result<(Builder, Vec<FaultRule>), Box<dyn std::error::Error>> {
         let mode = if self.esxi { Mode::HostAgent } else { Mode::VirtualCenter };
         let user = self.user.as_deref().unwrap_or_else(|| mode.first_user());
-        let password = std::env::var(&self.password_env).ok().filter(|password| !password.is_empty());
-        let password = password.ok_or_else(|| {
-            format!("set the environment variable {} to the password of {user}", self.password_env)
-        })?;
+        let password = principals::password(&self.password_env, user)?;
         let rules = self.faults.as_deref().map(rules).transpose()?.unwrap_or_default();
         let mut builder = Sim::builder()
             .mode(mode)
             .api_version(self.api_version)
             .listen(self.listen)
             .control(self.control)
-            .user(user, SecretString::from(password))
+            .user(user, password)
             .wire(self.wire);
+        if let Some(file) = &self.principals {
+            builder = principals::add(builder, file)?;
+        }
         if let Some(start) = self.clock_start {
             let start = SystemTime::UNIX_EPOCH + Duration::from_secs(start.into());
             builder = builder.clock(Clock::Virtual { start });
@@ -216,6 +231,7 @@ impl Arguments {
         builder = builder.tracking(TrackingRules {
             renewed_by_power_loss: self.power_loss_renews_tracking,
             renewed_by_relocation: !self.relocation_keeps_tracking,
+            areas_in_answer: self.areas_in_answer as usize,
         });
         Ok((builder, rules))
     }

@@ -1,18 +1,23 @@
 //! Who may do what: roles, permissions on inventory objects, and the one place where both are enforced.
 //!
-//! A permission gives a user a role on an object, and below it if it propagates. The one that is nearest to an object
-//! decides alone. Whoever may see an object also sees the way that leads to it.
+//! A permission gives a user or a group a role on an object, and below it if it propagates. Which of them decide is said in
+//! [`rights`].
 //!
 //! ```text
 //!  dispatch ─► admit ─► table: what a method needs, and on which objects
 //!  property_collector ─► property, visible       │
 //!                                 └─► Rights ◄───┘   permissions, roles, the tree above an object
+//!  /folder, tags, services beside ─► elsewhere ─► Rights
+//!  the inventory for other processes ─► disk_rights ─► Rights
 //! ```
 
 pub(crate) mod disabled;
+mod disk_rights;
+pub(crate) mod elsewhere;
 pub(crate) mod manager;
 mod principals;
 mod privileges;
+mod rights;
 mod roles;
 mod table;
 
@@ -27,6 +32,7 @@ use crate::wire::Call;
 use crate::world::World;
 
 pub(crate) use principals::same as same_principal;
+pub(crate) use rights::Rights;
 use roles::Role;
 pub(crate) use roles::id_of_name as role_named;
 
@@ -45,17 +51,31 @@ pub(crate) struct Authorization {
     permissions: Vec<Permission>,
 }
 
-/// A role that a user has on an object.
+/// A role that a user or a group has on an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Permission {
     /// Type and id of the object.
     entity: (String, String),
     principal: String,
+    /// Whether the principal is a group.
+    #[serde(default)]
+    group: bool,
     role: i32,
     propagate: bool,
 }
 
 impl Permission {
+    /// A permission on an object and all below it.
+    pub(crate) fn propagating(entity: &MoRef, principal: &str, group: bool, role: i32) -> Self {
+        let entity = (entity.type_name().to_owned(), entity.value().to_owned());
+        Self { entity, principal: principal.to_owned(), group, role, propagate: true }
+    }
+
+    fn of_wire(entity: &MoRef, wanted: &t::Permission) -> Self {
+        let permission = Self::propagating(entity, &wanted.principal, wanted.group, wanted.role_id);
+        Self { propagate: wanted.propagate, ..permission }
+    }
+
     fn entity(&self) -> MoRef {
         MoRef::of_type(&self.entity.0, self.entity.1.clone())
     }
@@ -64,15 +84,15 @@ impl Permission {
         self.entity.0 == object.type_name() && self.entity.1 == object.value()
     }
 
-    fn is_of(&self, principal: &str) -> bool {
-        same_principal(&self.principal, principal)
+    fn is_of(&self, principal: &str, group: bool) -> bool {
+        self.group == group && same_principal(&self.principal, principal)
     }
 
     fn to_wire(&self) -> t::Permission {
         t::Permission {
             entity: Some(self.entity().cast()),
             principal: self.principal.clone(),
-            group: false,
+            group: self.group,
             role_id: self.role,
             propagate: self.propagate,
             ..Default::default()
@@ -81,15 +101,11 @@ impl Permission {
 }
 
 impl Authorization {
-    /// Gives a user a role on an object, in place of the one that it has there.
-    pub(crate) fn grant(&mut self, entity: &MoRef, principal: &str, role: i32, propagate: bool) {
-        self.permissions.retain(|known| !(known.is_on(entity) && known.is_of(principal)));
-        self.permissions.push(Permission {
-            entity: (entity.type_name().to_owned(), entity.value().to_owned()),
-            principal: principal.to_owned(),
-            role,
-            propagate,
-        });
+    /// Gives a permission, in place of the one that the principal has on the object.
+    pub(crate) fn grant(&mut self, new: Permission) {
+        self.permissions
+            .retain(|known| known.entity != new.entity || !known.is_of(&new.principal, new.group));
+        self.permissions.push(new);
     }
 
     /// Forgets the permissions on an object that is gone.
@@ -97,84 +113,13 @@ impl Authorization {
         self.permissions.retain(|known| !known.is_on(entity));
     }
 
-    /// Whether a user has a role anywhere.
-    pub(crate) fn knows(&self, principal: &str) -> bool {
-        self.permissions.iter().any(|permission| permission.is_of(principal))
-    }
-}
-
-/// What one user may do.
-pub(crate) struct Rights<'w> {
-    world: &'w World,
-    own: Vec<&'w Permission>,
-    /// The role that the user has everywhere: there is nothing to look up then.
-    everywhere: Option<i32>,
-}
-
-impl Rights<'_> {
-    /// The role that decides on an object.
-    pub(crate) fn role_on(&self, object: &MoRef) -> i32 {
-        if let Some(role) = self.everywhere {
-            return role;
-        }
-        let entity = subject_of(self.world, object);
-        let own_on = |at: &MoRef| self.own.iter().find(|permission| permission.is_on(at));
-        if let Some(own) = own_on(&entity) {
-            return own.role;
-        }
-        let inherited = lineage(self.world, &entity)
-            .into_iter()
-            .skip(1)
-            .find_map(|above| own_on(&above).filter(|permission| permission.propagate));
-        if let Some(inherited) = inherited {
-            return inherited.role;
-        }
-        // Somewhere below is something that the user may see.
-        let leads_to = self.own.iter().any(|permission| {
-            roles::holds(self.world, permission.role, VIEW)
-                && lineage(self.world, &permission.entity()).contains(&entity)
-        });
-        if leads_to { roles::VIEW } else { roles::NO_ACCESS }
-    }
-
-    /// Whether the user has a privilege on an object.
-    pub(crate) fn has(&self, object: &MoRef, privilege: &str) -> bool {
-        match privilege {
-            ANONYMOUS => true,
-            // Managers, sessions' own objects and tasks about nothing are there for all who are logged in.
-            VIEW if !is_guarded(self.world, object) => true,
-            _ => roles::holds(self.world, self.role_on(object), privilege),
-        }
-    }
-
-    /// Whether the user sees an object at all.
-    pub(crate) fn sees(&self, object: &MoRef) -> bool {
-        self.has(object, VIEW)
-    }
-
-    /// # Errors
-    /// `NoPermission`.
-    pub(crate) fn require(&self, object: &MoRef, privilege: &str) -> Outcome<()> {
-        if self.has(object, privilege) {
-            Ok(())
-        } else {
-            Err(no_permission(&subject_of(self.world, object), privilege))
-        }
+    /// Whether a user or a group has a role of its own anywhere.
+    pub(crate) fn knows(&self, principal: &str, group: bool) -> bool {
+        self.permissions.iter().any(|permission| permission.is_of(principal, group))
     }
 }
 
 impl World {
-    /// What a user may do.
-    pub(crate) fn rights(&self, user: &str) -> Rights<'_> {
-        let all = self.stored.authorization.permissions.iter();
-        let own: Vec<&Permission> = all.filter(|permission| permission.is_of(user)).collect();
-        let everywhere = match own.as_slice() {
-            [one] if one.propagate && one.is_on(&self.root()) => Some(one.role),
-            _ => None,
-        };
-        Rights { world: self, own, everywhere }
-    }
-
     /// Forgets what is kept beside an inventory object that is gone: permissions on it, and its custom values.
     pub(crate) fn forget(&mut self, entity: &MoRef) {
         self.stored.authorization.forget(entity);
@@ -231,10 +176,11 @@ pub(crate) fn property(
     let Some(session) = session else { return Ok(read()) };
     let rights = world.rights(&session.user);
     if info.name == "effectiveRole" {
-        return Ok(Some(Value::array("int", vec![Value::Int(rights.role_on(object))])));
+        let roles = rights.roles_on(object).iter().map(|role| Value::Int(*role)).collect();
+        return Ok(Some(Value::array("int", roles)));
     }
     let Some(value) = read() else { return Ok(None) };
-    if rights.everywhere.is_some() {
+    if rights.are_alike_everywhere() {
         return Ok(Some(value));
     }
     Ok(match value {
@@ -267,7 +213,7 @@ pub(crate) fn may_read(
         };
     };
     let rights = world.rights(&session.user);
-    if rights.everywhere == Some(roles::ADMIN) {
+    if rights.are_all() {
         return Ok(());
     }
     // What the schema says nothing about takes the privilege to read, where there is one to give.

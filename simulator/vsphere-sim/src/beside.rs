@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use vim_api::xml::Service;
 
+use crate::authorization::elsewhere;
 use crate::dispatch::method_not_found;
 use crate::fault::{Outcome, not_authenticated};
 use crate::random;
@@ -29,12 +30,19 @@ pub(crate) async fn dispatch(
     if own(|world| &world.ended_beside) {
         return Err(not_authenticated(&call.this));
     }
+    let admitted = || shared.read(|world| elsewhere::admit_beside(world, session, call));
     let mut answer = match (call.this.type_name(), call.method.as_str()) {
         ("PbmServiceInstance", "PbmRetrieveServiceContent") => policies::content(shared, call),
         ("VslmServiceInstance", "RetrieveContent") => disks::content(shared, call),
+        ("PbmProfileProfileManager", _) => {
+            admitted()?;
+            policies::call(shared, call)?
+        }
+        ("VslmVStorageObjectManager" | "VslmTask", _) => {
+            admitted()?;
+            disks::call(shared, call).await?
+        }
         _ if session.is_none() => return Err(not_authenticated(&call.this)),
-        ("PbmProfileProfileManager", _) => policies::call(shared, call)?,
-        ("VslmVStorageObjectManager" | "VslmTask", _) => disks::call(shared, call).await?,
         _ => return Err(method_not_found(call)),
     };
     if !own(|world| &world.beside) {

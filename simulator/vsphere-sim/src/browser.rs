@@ -95,7 +95,7 @@ pub(crate) fn call(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Ans
             let work = move |shared: &Shared, progress: &mut Progress<'_>| {
                 progress.fail_early()?;
                 population::materialize_at(shared, &folder.path)?;
-                Ok(Some(search.look_into(&folder)?.0.to_value()))
+                Ok(Some(search.look_into(shared, &folder)?.0.to_value()))
             };
             Ok(tasks::start_apart(shared, call, user, "HostDatastoreBrowser.search", Box::new(work)))
         }
@@ -103,8 +103,8 @@ pub(crate) fn call(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Ans
             let (folder, search) = asked(shared, call)?;
             let work = move |shared: &Shared, progress: &mut Progress<'_>| {
                 progress.fail_early()?;
-                population::materialize_at(shared, &folder.path)?;
-                let found = search.look_below(folder)?;
+                population::materialize_below(shared, &folder.path)?;
+                let found = search.look_below(shared, folder)?;
                 let found = found.into_iter().map(|results| results.to_value()).collect();
                 Ok(Some(Value::array("HostDatastoreBrowserSearchResults", found)))
             };
@@ -177,11 +177,15 @@ fn place(shared: &Shared, call: &Call) -> Outcome<Folder> {
 
 impl Search {
     /// Looks into a folder and all folders below it, each a result of its own.
-    fn look_below(&self, folder: Folder) -> Outcome<Vec<t::HostDatastoreBrowserSearchResults>> {
+    fn look_below(
+        &self,
+        shared: &Shared,
+        folder: Folder,
+    ) -> Outcome<Vec<t::HostDatastoreBrowserSearchResults>> {
         let mut results = Vec::new();
         let mut open = vec![folder];
         while let Some(folder) = open.pop() {
-            match self.look_into(&folder) {
+            match self.look_into(shared, &folder) {
                 Ok((found, mut inside)) => {
                     results.push(found);
                     // So that they come out in the order of their names.
@@ -198,7 +202,11 @@ impl Search {
     }
 
     /// What fits in a folder, and the folders that are in it.
-    fn look_into(&self, folder: &Folder) -> Outcome<(t::HostDatastoreBrowserSearchResults, Vec<Folder>)> {
+    fn look_into(
+        &self,
+        shared: &Shared,
+        folder: &Folder,
+    ) -> Outcome<(t::HostDatastoreBrowserSearchResults, Vec<Folder>)> {
         let failed = |error: std::io::Error| -> Fault { from_io(&error, &folder.path.to_string()) };
         let mut entries: Vec<(bool, String)> = Vec::new();
         for entry in fs::read_dir(&folder.host).map_err(failed)? {
@@ -209,6 +217,9 @@ impl Search {
                 entries.push((kind.is_dir(), name));
             }
         }
+        let mut unmade = population::unmade_folders(shared, &folder.path);
+        unmade.retain(|name| !entries.iter().any(|(_, made)| made == name));
+        entries.extend(unmade.into_iter().map(|name| (true, name)));
         entries.sort_by(|one, other| {
             let folders = other.0.cmp(&one.0);
             if self.folders_first { folders.then_with(|| one.1.cmp(&other.1)) } else { one.1.cmp(&other.1) }

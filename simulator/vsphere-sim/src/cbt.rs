@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sim_store::tracking::{self, DEFAULT_MAX_EXTENTS, Window};
+use sim_store::tracking::{self, Window};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
@@ -46,7 +46,8 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         ));
     }
     let (host, since) = (disk.host.clone(), change_id.clone());
-    let job = move || tracking::query(&host, &since, start, DEFAULT_MAX_EXTENTS);
+    let most = shared.settings.tracking.areas_in_answer.max(1);
+    let job = move || tracking::query(&host, &since, start, most);
     let window = match tokio::task::spawn_blocking(job).await {
         Ok(Ok(window)) => window,
         Ok(Err(error)) => return Err(refused(&error, &disk.file)),
@@ -156,6 +157,7 @@ fn spoil(info: &mut t::DiskChangeInfo, mutation: Mutation, capacity: u64) {
             let first = info.changed_area.first().cloned().unwrap_or_else(|| area(info.start_offset, 1024));
             info.changed_area = vec![first.clone(), area(first.start + first.length / 2, first.length)];
         }
+        Mutation::Omit => info.changed_area.clear(),
         Mutation::ExtraExtents => {
             let end = info.start_offset + info.length;
             let mut at = info.start_offset;

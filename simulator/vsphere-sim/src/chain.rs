@@ -9,6 +9,7 @@ use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
 use crate::fault::{Fault, Outcome, fault, from_store, no_disk_space, not_found};
+use crate::fcd;
 use crate::host_file;
 use crate::inventory::machine_ref;
 use crate::machine::{self, DiskState, Machine, Snapshot};
@@ -47,11 +48,15 @@ pub(crate) fn links(shared: &Shared, disks: &[DiskState]) -> Outcome<Vec<HostLin
     shared.read(|world| disks.iter().map(|disk| host_link(world, disk)).collect())
 }
 
-/// The host paths of all links that snapshots own. Independent disks are nobody's.
+/// The host paths of all links that snapshots own, be they the machine's or those of first-class disks that it has.
+/// Independent disks are nobody's.
 pub(crate) fn owned(shared: &Shared, machine: &Machine) -> Outcome<Vec<PathBuf>> {
     let disks = machine.snapshots.iter().flat_map(Snapshot::disks);
     let disks: Vec<DiskState> = disks.filter(|disk| !disk.independent).collect();
-    Ok(links(shared, &disks)?.into_iter().map(|link| link.host).collect())
+    let mut owned: Vec<PathBuf> = links(shared, &disks)?.into_iter().map(|link| link.host).collect();
+    let first_class = fcd::of_machine(machine);
+    owned.extend(shared.read(|world| fcd::owned(world, first_class.iter().map(String::as_str))));
+    Ok(owned)
 }
 
 /// Where a file of a datastore is on this machine.
@@ -85,28 +90,44 @@ pub(crate) fn new_backing(thin: bool, eager: bool) -> t::VirtualDiskFlatVer2Back
     }
 }
 
+/// The links of a disk as far as they can be read, the top one first, each with what its descriptor says.
+pub(crate) fn descriptors(world: &World, top: &DatastorePath) -> Vec<(DatastorePath, Descriptor)> {
+    let mut chain: Vec<(DatastorePath, Descriptor)> = Vec::new();
+    let mut next = Some(top.clone());
+    while let Some(path) = next.take().filter(|_| chain.len() < sim_store::MAX_LINKS) {
+        let Ok(host) = world.resolve(&path) else { break };
+        let Ok(descriptor) = Descriptor::load(&host) else { break };
+        next = parent(world, &path, &host, &descriptor);
+        chain.push((path, descriptor));
+    }
+    chain
+}
+
+/// The parent of a link, wherever it is. A disk need not be on one datastore.
+pub(crate) fn parent(
+    world: &World,
+    path: &DatastorePath,
+    host: &Path,
+    descriptor: &Descriptor,
+) -> Option<DatastorePath> {
+    match (&descriptor.parent_hint, descriptor.parent_in_folder(host)) {
+        (Some(name), Some(_)) => path.sibling(name).ok(),
+        (Some(_), None) => world.path_of(&descriptor.parent(host).ok()??),
+        (None, _) => None,
+    }
+}
+
 /// A backing as it is after its file became `path`: with the content id of that link, and with all links below.
 pub(crate) fn backing_at(
     world: &World,
     before: &t::VirtualDiskFlatVer2BackingInfo,
     path: &DatastorePath,
 ) -> t::VirtualDiskFlatVer2BackingInfo {
-    let mut chain = Vec::new();
-    let mut at = path.clone();
-    while chain.len() < sim_store::MAX_LINKS {
-        let Some(descriptor) = world.resolve(&at).ok().and_then(|host| Descriptor::load(&host).ok()) else {
-            break;
-        };
-        let parent = descriptor.parent_hint.as_deref().and_then(|hint| at.sibling(hint).ok());
-        chain.push((at, descriptor));
-        match parent {
-            Some(parent) => at = parent,
-            None => break,
-        }
-    }
-    let datastore = world.stored.tree.datastore(path.datastore()).map(|(entity, _)| entity.typed());
+    let datastore_of = |path: &DatastorePath| {
+        world.stored.tree.datastore(path.datastore()).map(|(entity, _)| entity.typed())
+    };
     let mut below = None;
-    for (path, descriptor) in chain.into_iter().rev() {
+    for (path, descriptor) in descriptors(world, path).into_iter().rev() {
         let mut link = t::VirtualDiskFlatVer2BackingInfo {
             content_id: descriptor.ddb.get("longContentID").cloned(),
             delta_disk_format: match descriptor.kind {
@@ -119,13 +140,13 @@ pub(crate) fn backing_at(
             ..before.clone()
         };
         link.base.file_name = path.to_string();
-        link.base.datastore = datastore.clone();
+        link.base.datastore = datastore_of(&path);
         below = Some(link);
     }
     below.unwrap_or_else(|| {
         let mut alone = t::VirtualDiskFlatVer2BackingInfo { parent: None, change_id: None, ..before.clone() };
         alone.base.file_name = path.to_string();
-        alone.base.datastore = datastore;
+        alone.base.datastore = datastore_of(path);
         alone
     })
 }
@@ -173,11 +194,16 @@ pub(crate) fn refresh(shared: &Shared, id: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Brings the tracking of the live links in line with what is configured. It happens whenever the machine is
+/// Brings the tracking of the live links in line with what is configured, for the machine or for a first-class disk. It happens whenever the machine is
 /// stunned; the disks must not be open for writing.
 pub(crate) fn apply_tracking(shared: &Shared, machine: &Machine) -> Outcome<()> {
+    let first_class = shared.read(|world| {
+        let held = fcd::held_disks(&machine.config).into_iter();
+        let tracked = held.filter(|(id, _)| world.first_class.get(id).is_some_and(|disk| disk.tracked));
+        tracked.map(|(_, disk)| disk.key).collect::<Vec<_>>()
+    });
     for link in links(shared, &machine.disks())? {
-        let done = match machine.is_tracked() {
+        let done = match machine.is_tracked() || first_class.contains(&link.key) {
             true => tracking::enable(&link.host, None),
             false => tracking::disable(&link.host),
         };

@@ -141,6 +141,7 @@ pub(crate) fn finished(
 ) -> Config {
     chain::note_tracking(&mut config);
     shared.read(|world| {
+        world.claim_disks(id, &mut config);
         let paths: Vec<_> =
             crate::machine::disks(&config).into_iter().map(|disk| (disk.key, disk.path)).collect();
         let path_of = |key| paths.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());

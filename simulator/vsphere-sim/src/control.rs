@@ -1,6 +1,7 @@
 //! The control port: plain HTTP on loopback, for programs that are not written in Rust, and for people with a browser.
 
 mod chain;
+mod first_class_disks;
 mod guard;
 mod guest_writers;
 mod inventory;
@@ -169,6 +170,9 @@ fn route(
     if let Some(answer) = guest_writers::route(shared, method, path, body) {
         return answer;
     }
+    if path.starts_with(first_class_disks::PATH) {
+        return first_class_disks::route(shared, method, path, Query(query), body);
+    }
     match (method, path) {
         (&Method::GET, "/v1/server") => Ok(live::server(shared, about)),
         (&Method::GET, "/v1/tasks") => Ok(live::tasks(shared)),
@@ -207,19 +211,6 @@ fn route(
             Ok(json!(style))
         }
         (&Method::POST, "/v1/storage-policies") => add_policy(shared, &parse(body)?),
-        (&Method::POST, "/v1/first-class-disks") => {
-            let wish: NewDisk = parse(body)?;
-            let id = beside::add_disk(shared, &wish.name, wish.capacity)?;
-            Ok(json!({ "id": id }))
-        }
-        (&Method::POST, "/v1/first-class-disks/write") => {
-            let wish: DiskWrite = parse(body)?;
-            let write =
-                |disk: &mut _| sim_store::guest::write_pattern(disk, wish.offset, wish.length, wish.seed, 0);
-            beside::with_disk(shared, &wish.id, write)?
-                .map_err(|error| Error::store("writing to the first-class disk", error))?;
-            Ok(json!({ "written": wish.length }))
-        }
         _ => Err(Error::new(ErrorKind::NotFound, format!("there is no {method} {path}"))),
     }
 }
@@ -245,22 +236,6 @@ struct NewPolicy {
     description: String,
     vm: Option<String>,
     disk: Option<i32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewDisk {
-    name: String,
-    capacity: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DiskWrite {
-    id: String,
-    offset: u64,
-    length: u64,
-    seed: u64,
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ use vim_api::types as t;
 use crate::chain;
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument};
+use crate::fcd;
 use crate::files::{self, Named};
 use crate::machine::Machine;
 use crate::recovery::{self, Intent};
@@ -162,13 +163,14 @@ fn open(disk: &Named, access: Access) -> Outcome<Disk> {
     Disk::open(&disk.host, access, Scope::WholeChain).map_err(|error| from_store(&error, &disk.text))
 }
 
-/// Lets the machines that have a disk show what it has become.
+/// Lets the machines that have a disk, and the first-class disk that it is, show what it has become.
 pub(crate) fn show_machines(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
     let opened =
         Disk::open(&chain::host_of(shared, path)?, Access::ReadOnly, Scope::WholeChain).map_err(failed)?;
     let (capacity, provisioning) = (opened.capacity(), opened.provisioning());
     shared.update(|world| {
+        fcd::show(world, path, capacity, provisioning);
         let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == *path);
         let owners: Vec<_> = world.machines().filter(has).map(|machine| machine.id.clone()).collect();
         for id in owners {
@@ -245,7 +247,9 @@ fn copy_disk(
         if replaces {
             sim_store::delete(&to.host).map_err(of_target)?;
         }
-        fill(&source, &from.text, &to.host, &to.text, &spec, progress)?;
+        progress.allow_cancel();
+        fill(&source, &from.text, &to.host, &to.text, &spec, &mut |done, of| progress.step(done, of))?;
+        progress.forbid_cancel()?;
         begun.replace(shared, after(shared)?)
     })
 }
@@ -258,7 +262,7 @@ pub(crate) fn copy_to(
     to: &Path,
     to_text: &str,
     spec: DiskSpec,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn FnMut(u64, u64) -> Outcome<()>,
 ) -> Outcome<()> {
     let of_source = |error| from_store(&error, from_text);
     let source = Disk::open(from, Access::ReadOnly, Scope::WholeChain).map_err(of_source)?;
@@ -270,25 +274,24 @@ pub(crate) fn copy_to(
     fill(&source, from_text, to, to_text, &spec, progress)
 }
 
-fn fill(
+/// Makes a disk of a specification with the bytes of another.
+pub(crate) fn fill(
     source: &Disk,
     from_text: &str,
     to: &Path,
     to_text: &str,
     spec: &DiskSpec,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn FnMut(u64, u64) -> Outcome<()>,
 ) -> Outcome<()> {
     let of_target = |error| from_store(&error, to_text);
     let target = Disk::create(to, spec).map_err(of_target)?;
-    progress.allow_cancel();
-    copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)?;
-    progress.forbid_cancel()
+    copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)
 }
 
 fn copy_bytes(
     source: &Disk,
     target: &Disk,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn FnMut(u64, u64) -> Outcome<()>,
     of_source: &dyn Fn(sim_store::Error) -> Fault,
     of_target: &dyn Fn(sim_store::Error) -> Fault,
 ) -> Outcome<()> {
@@ -306,7 +309,7 @@ fn copy_bytes(
                 target.write_at(at, piece).map_err(of_target)?;
             }
             at += length;
-            progress.step(at, capacity)?;
+            progress(at, capacity)?;
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{
     authorization, beside, browser, cbt, configure, console, custom_fields, disks, environment, events,
-    extensions, files, guest_operations, host_datastores, lease, lifecycle, options, ovf, power,
+    extensions, fcd, files, guest_operations, host_datastores, lease, lifecycle, options, ovf, power,
     service_ticket, snapshots, storage_pods, tasks, users,
 };
 
@@ -133,7 +133,9 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("ServiceInstance", "RetrieveInternalContent") => Ok(service::internal_content(shared, call)),
         ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
         ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
-        ("SessionManager", "AcquireGenericServiceTicket") => service_ticket::acquire(shared, call),
+        ("SessionManager", "AcquireGenericServiceTicket") => {
+            service_ticket::acquire(shared, user_of(shared, cookie), call)
+        }
         ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
         ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
         ("SessionManager", "SetLocale") => session::set_locale(shared, cookie, call),
@@ -181,6 +183,9 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("FileManager", _) => files::call(shared, call, &user_of(shared, cookie)),
         ("VirtualDiskManager", _) => disks::call(shared, call, &user_of(shared, cookie)),
         ("HostDatastoreBrowser", _) => browser::call(shared, call, &user_of(shared, cookie)),
+        ("VcenterVStorageObjectManager" | "HostVStorageObjectManager", _) => {
+            fcd::call(shared, call, &user_of(shared, cookie)).await
+        }
         ("DatastoreNamespaceManager", _) => files::namespaces(call),
         ("EnvironmentBrowser", _) => environment::call(shared, call),
         ("HostDatastoreSystem", _) => host_datastores::call(shared, call),
@@ -262,6 +267,8 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "MarkAsTemplate") => lifecycle::mark_as_template(shared, call),
         ("VirtualMachine", "MarkAsVirtualMachine") => lifecycle::mark_as_machine(shared, call),
         ("VirtualMachine", "Destroy_Task") => lifecycle::destroy(shared, call, &user),
+        ("VirtualMachine", "AttachDisk_Task") => fcd::attach(shared, call, &user),
+        ("VirtualMachine", "DetachDisk_Task") => fcd::detach(shared, call, &user),
         ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
         _ => Err(method_not_found(call)),
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sim_store::DatastorePath;
+use sim_store::{DatastorePath, sharing};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
@@ -77,6 +77,7 @@ fn copy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         recovery::carry_out(shared, Intent::default().makes_tree(&to.path), |begun| {
             make_way(&to)?;
             copy_all(&from.host, &to.host).map_err(|error| from_io(&error, &to.text))?;
+            sharing::add_all(&to.host).map_err(|error| from_store(&error, &to.text))?;
             begun.replace(shared, Intent::default())
         })?;
         Ok(None)
@@ -106,6 +107,7 @@ fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
             }
             moved => moved.map_err(|error| from_io(&error, &to.text))?,
         }
+        sharing::add_all(&to.host).map_err(|error| from_store(&error, &to.text))?;
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "FileManager.moveFile", Box::new(work)))

@@ -128,6 +128,9 @@ fn add(shared: &Shared, call: &Call, name: &str, remote: Option<Remote>) -> Outc
         let root = fs::create_dir_all(&root).and_then(|()| fs::canonicalize(&root)).map_err(failed)?;
         let files = Datastore::new(name, root).map_err(|error| from_store(&error, name))?;
         let kind = topology::datastore_kind(files, remote);
+        if let Kind::Datastore { files, uuid, .. } = &kind {
+            sim_store::volumes::add(files.root(), uuid).map_err(|error| from_store(&error, name))?;
+        }
         let id = world.next_entity("datastore-");
         let entity = Entity { id: id.clone(), name: name.to_owned(), parent: Some(parent), kind };
         world.tree_mut().insert(entity);

@@ -14,6 +14,9 @@ use sim_store::crash;
 /// Bytes that are copied at once.
 const PIECE: u64 = 1 << 20;
 
+/// How many files this process is making.
+static IN_THE_MAKING: AtomicU64 = AtomicU64::new(0);
+
 /// A file in the making, under a name that nobody looks for. It goes when this is dropped.
 pub(crate) struct Temporary(PathBuf);
 
@@ -27,6 +30,7 @@ impl Temporary {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!(".upload.{}-{number}.tmp", std::process::id()));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        IN_THE_MAKING.fetch_add(1, Ordering::Relaxed);
         Ok((Self(path), file))
     }
 
@@ -55,6 +59,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
+        IN_THE_MAKING.fetch_sub(1, Ordering::Relaxed);
         match fs::remove_file(&self.0) {
             // It has got its name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -64,6 +69,11 @@ impl Drop for Temporary {
             Ok(()) => {}
         }
     }
+}
+
+/// Whether this process is making files.
+pub(crate) fn any_in_the_making() -> bool {
+    IN_THE_MAKING.load(Ordering::Relaxed) > 0
 }
 
 /// Sees that a file may take so many bytes more on its datastore.
@@ -81,9 +91,10 @@ pub(crate) fn claim(path: &Path, bytes: u64) -> io::Result<()> {
     })
 }
 
-/// Whether a name is one under which files are made, here or in `sim_store`. No list shows them.
+/// Whether a name is one under which files are made, here or in `sim_store`, or under which that keeps its own. No list
+/// shows them.
 pub(crate) fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(".tmp")
+    name.starts_with('.') && name.ends_with(".tmp") || sim_store::sharing::is_list(name)
 }
 
 /// Whether a name is one under which a process that is dead was making a file.

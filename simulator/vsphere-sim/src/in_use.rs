@@ -1,10 +1,10 @@
 //! The files that machines which are on have open.
 //!
 //! As on a real host, the data of a live top link is locked: nobody else reads or writes it. The links below are open
-//! for reading, so they can be read and not changed. The other files of the machine are its own to write. [K, uncertain:
+//! for reading, so they can be read and not changed, and so can those that disks in other folders are built over. The other files of the machine are its own to write. [K, uncertain:
 //! which of the text files a host lets others write while the machine runs.]
 
-use sim_store::{Access, DatastorePath, Disk, LinkInfo, Scope};
+use sim_store::{Access, DatastorePath, Disk, LinkInfo, Scope, sharing};
 
 use crate::machine::{DiskState, Machine, Power};
 use crate::world::{Shared, World};
@@ -33,14 +33,23 @@ pub(crate) fn is_unwritable(shared: &Shared, path: &DatastorePath) -> bool {
             .any(|file| is_within(&file, path));
         (own, open_disks(world, path.datastore(), |_| true))
     });
-    own || disks.iter().any(|disk| {
-        // The descriptor is the machine's even if it cannot be opened any more.
-        is_within(disk, path)
-            || links(shared, disk, Scope::WholeChain).iter().any(|link| {
-                let files = [Some(&link.descriptor), Some(&link.extent), link.change_track.as_ref()];
-                beside(disk, &files).iter().any(|file| is_within(file, path))
-            })
-    })
+    own || is_shared(shared, path)
+        || disks.iter().any(|disk| {
+            // The descriptor is the machine's even if it cannot be opened any more.
+            is_within(disk, path)
+                || links(shared, disk, Scope::WholeChain).iter().any(|link| {
+                    let files = [Some(&link.descriptor), Some(&link.extent), link.change_track.as_ref()];
+                    beside(disk, &files).iter().any(|file| is_within(file, path))
+                })
+        })
+}
+
+/// Whether disks in other folders need the file, or one within the folder: as parents of linked clones, on or off.
+fn is_shared(shared: &Shared, path: &DatastorePath) -> bool {
+    let host = shared.read(|world| world.resolve(path));
+    let needed = host.and_then(|host| sharing::needed_elsewhere(&host));
+    // What cannot be looked at is for those to complain about who want it.
+    needed.is_ok_and(|needed| !needed.is_empty())
 }
 
 fn running<'w>(world: &'w World, datastore: &'w str) -> impl Iterator<Item = &'w Machine> {
@@ -57,11 +66,13 @@ fn open_disks(world: &World, datastore: &str, wanted: impl Fn(&DiskState) -> boo
     there.map(|disk| disk.path).collect()
 }
 
-/// The links of a disk; none if it is gone or broken, which is for others to say.
+/// The links of a disk that are in its folder; none if it is gone or broken, which is for others to say. Those in other
+/// folders are shared, and cannot be written anyway.
 fn links(shared: &Shared, disk: &DatastorePath, scope: Scope) -> Vec<LinkInfo> {
-    let opened =
-        shared.read(|world| world.resolve(disk)).and_then(|host| Disk::open(host, Access::ReadOnly, scope));
+    let Ok(host) = shared.read(|world| world.resolve(disk)) else { return Vec::new() };
+    let opened = Disk::open(&host, Access::ReadOnly, scope);
     let mut links = opened.map(|disk| disk.links()).unwrap_or_default();
+    links.retain(|link| link.descriptor.parent() == host.parent());
     if scope == Scope::TopLink {
         links.truncate(1);
     }

@@ -48,6 +48,7 @@ mod events;
 mod extensions;
 mod fault;
 mod faults;
+mod fcd;
 mod files;
 mod guest;
 mod guest_operations;

@@ -2,6 +2,7 @@
 
 mod copy;
 mod folders;
+mod moves;
 mod register;
 
 use std::fs;
@@ -15,6 +16,7 @@ use vim_api::{MoRef, mo};
 use crate::chain::{self, Held};
 use crate::configure::{self, Target};
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, no_disk_space, not_found};
+use crate::fcd;
 use crate::hardware;
 use crate::host_file;
 use crate::inventory::tree::{Entity, Holds, Kind};
@@ -165,7 +167,9 @@ pub(crate) fn destroy_machine(shared: &Shared, id: &str) -> Outcome<()> {
     recovery::carry_out(shared, intent, |_| {
         shared.update(|world| {
             world.post_of_machine(id, t::VmRemovedEvent::default(), "is removed");
-            world.remove_machine(id);
+            if let Some(machine) = world.remove_machine(id) {
+                fcd::go_with(world, &machine);
+            }
         });
         Ok(())
     })

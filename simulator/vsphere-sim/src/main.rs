@@ -3,6 +3,7 @@
 
 mod arguments;
 mod logs;
+mod principals;
 
 use std::io::Write as _;
 use std::process::ExitCode;

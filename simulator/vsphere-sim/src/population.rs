@@ -1,7 +1,7 @@
 //! Machines by the thousand: each is made of its number alone, the same at every start, and has files only from the
 //! moment on at which somebody uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::inventory::tree::{Entity, Holds, Kind, Tree};
 use crate::machine::{self, Machine, Place, Power};
 use crate::mode::Mode;
 use crate::recovery::{self, Intent};
-use crate::world::Shared;
+use crate::world::{Shared, World};
 
 /// Machines that are alike but for their names, uuids and places.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -205,7 +205,7 @@ pub(crate) fn materialize(shared: &Shared, id: &str) -> Outcome<()> {
 }
 
 /// The machine whose files would be in a folder of a datastore, if they are not made yet.
-pub(crate) fn untouched_in(shared: &Shared, path: &sim_store::DatastorePath) -> Option<String> {
+pub(crate) fn untouched_in(shared: &Shared, path: &DatastorePath) -> Option<String> {
     let folder = path.relative().split('/').next()?;
     shared.read(|world| {
         let is_it = |machine: &&Machine| {
@@ -218,17 +218,39 @@ pub(crate) fn untouched_in(shared: &Shared, path: &sim_store::DatastorePath) -> 
     })
 }
 
-/// Makes the files that would be at a place of a datastore; at its root, those of all its machines.
-pub(crate) fn materialize_at(shared: &Shared, path: &sim_store::DatastorePath) -> Outcome<()> {
-    if !path.relative().is_empty() {
-        return untouched_in(shared, path).map_or(Ok(()), |id| materialize(shared, &id));
+/// Makes the files that would be at a place of a datastore. At its root there are only folders.
+pub(crate) fn materialize_at(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
+    match path.relative() {
+        "" => Ok(()),
+        _ => untouched_in(shared, path).map_or(Ok(()), |id| materialize(shared, &id)),
     }
-    let is_there = |machine: &&Machine| {
-        machine.untouched && machine.vmx().is_some_and(|vmx| vmx.datastore() == path.datastore())
-    };
+}
+
+/// Makes the files that would be at a place of a datastore, or anywhere below.
+pub(crate) fn materialize_below(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
+    if !path.relative().is_empty() {
+        return materialize_at(shared, path);
+    }
     let all: Vec<String> =
-        shared.read(|world| world.machines().filter(is_there).map(|machine| machine.id.clone()).collect());
+        shared.read(|world| unmade(world, path).map(|(machine, _)| machine.id.clone()).collect());
     all.iter().try_for_each(|id| materialize(shared, id))
+}
+
+/// The folders of machines that are not made yet, of those that would be in a folder of a datastore.
+pub(crate) fn unmade_folders(shared: &Shared, folder: &DatastorePath) -> BTreeSet<String> {
+    match folder.relative() {
+        "" => shared.read(|world| {
+            unmade(world, folder).map(|(_, vmx)| vmx.parent().file_name().to_owned()).collect()
+        }),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The machines on the datastore of a path that have no files yet, each with its `.vmx`.
+fn unmade<'w>(world: &'w World, at: &'w DatastorePath) -> impl Iterator<Item = (&'w Machine, DatastorePath)> {
+    let machines = world.machines().filter(|machine| machine.untouched);
+    let placed = machines.filter_map(|machine| Some((machine, machine.vmx()?)));
+    placed.filter(|(_, vmx)| vmx.datastore() == at.datastore())
 }
 
 /// The uuid of a disk in the form of `backing.uuid`.
@@ -249,7 +271,8 @@ fn places(tree: &Tree, mode: Mode) -> Vec<Places<'_>> {
             folders.retain(|folder| folder.parent.as_deref() != Some(&datacenter.id));
         }
         let is_store = |entity: &&Entity| matches!(entity.kind, Kind::Datastore { .. });
-        let datastore = below.iter().copied().find(is_store)?;
+        // The ids of a host's datastores say nothing of their order.
+        let datastore = tree.below(&datacenter.id).into_iter().find(is_store)?;
         let Kind::Datastore { uuid, .. } = &datastore.kind else { return None };
         Some(Places {
             folders,

@@ -18,9 +18,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vim_api::types::FileFault;
+use vim_api::types as t;
 
 use crate::fault::{Fault, Outcome, describe, fault, no_disk_space};
+use crate::host_file;
 use crate::state_file;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
@@ -160,7 +161,11 @@ impl Begun {
 /// # Errors
 /// When the journal cannot be read.
 pub(crate) fn start(shared: &Shared) -> Result<()> {
-    sweep::temporaries(shared);
+    let data = &shared.settings.data_dir;
+    let failed = |error| Error::caused(ErrorKind::Store, format!("writing to {}", data.display()), error);
+    if !sweep::begin(data).map_err(failed)? {
+        sweep::temporaries(shared);
+    }
     sweep::homeless(shared);
     for (number, name) in left(&shared.journal.folder)? {
         let path = shared.journal.folder.join(&name);
@@ -175,6 +180,14 @@ pub(crate) fn start(shared: &Shared) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Notes that the process is at its end, unless something goes on that may leave files in the making.
+pub(crate) fn end(shared: &Shared) {
+    let is_over = |info: &t::TaskInfo| info.complete_time.is_some();
+    if shared.read(|world| world.tasks.infos().all(is_over)) && !host_file::any_in_the_making() {
+        sweep::end(&shared.settings.data_dir);
+    }
 }
 
 /// The intents that are written down, the oldest first.
@@ -198,6 +211,6 @@ fn unwritable(error: &Error) -> Fault {
         Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
             no_disk_space(FOLDER, message)
         }
-        _ => fault(FileFault { file: FOLDER.to_owned(), ..Default::default() }, message),
+        _ => fault(t::FileFault { file: FOLDER.to_owned(), ..Default::default() }, message),
     }
 }

@@ -26,11 +26,13 @@ struct Ticket {
     method: Option<String>,
     wanted: Wanted,
     given: Moment,
+    /// Who asks by it.
+    user: String,
 }
 
 /// `SessionManager.AcquireGenericServiceTicket`. Only the path and the query of the URL are bound, as documented: a proxy
 /// may change the rest.
-pub(crate) fn acquire(shared: &Shared, call: &Call) -> Outcome<Answer> {
+pub(crate) fn acquire(shared: &Shared, user: String, call: &Call) -> Outcome<Answer> {
     let spec: Poly<t::SessionManagerServiceRequestSpec> = call.required("spec")?;
     let Some(spec) = spec.downcast_ref::<t::SessionManagerHttpServiceRequestSpec>() else {
         return Err(fault(t::NotSupported::default(), "Tickets are given for HTTP requests only."));
@@ -41,15 +43,16 @@ pub(crate) fn acquire(shared: &Shared, call: &Call) -> Outcome<Answer> {
         let given = world.clock.now();
         let tickets = &mut world.service_tickets.0;
         tickets.retain(|_, ticket| given.since(ticket.given) <= LIFE);
-        tickets.insert(id.clone(), Ticket { method: spec.method.clone(), wanted, given });
+        tickets.insert(id.clone(), Ticket { method: spec.method.clone(), wanted, given, user });
     });
     let ticket = t::SessionManagerGenericServiceTicket { id, ..Default::default() };
     Ok(Answer::one(call, &ticket))
 }
 
 impl World {
-    /// Uses a ticket up, if it is good for this request. One that was shown for another stays unused.
-    pub(crate) fn spend_ticket(&mut self, id: &str, method: &Method, wanted: &Wanted) -> bool {
+    /// Uses a ticket up, if it is good for this request, and answers for whom it was given out. One that was shown for
+    /// another request stays unused.
+    pub(crate) fn spend_ticket(&mut self, id: &str, method: &Method, wanted: &Wanted) -> Option<String> {
         let now = self.clock.now();
         let named = format!("http{method}");
         let is_good = self.service_tickets.0.get(id).is_some_and(|ticket| {
@@ -57,9 +60,7 @@ impl World {
                 && ticket.wanted == *wanted
                 && ticket.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(&named))
         });
-        if is_good {
-            self.service_tickets.0.remove(id);
-        }
-        is_good
+        let spent = is_good.then(|| self.service_tickets.0.remove(id))?;
+        spent.map(|ticket| ticket.user)
     }
 }

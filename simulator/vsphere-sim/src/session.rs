@@ -201,7 +201,7 @@ impl World {
     /// # Errors
     /// `NoPermission` for a user who has no permission on anything.
     fn begin_session(&mut self, user: String, caller: &Caller, call: &Call) -> Outcome<Answer> {
-        if !self.stored.authorization.knows(&user) {
+        if !self.rights(&user).are_any() {
             let event = t::NoAccessUserEvent { ip_address: caller.address.clone(), ..Default::default() };
             let text = format!("Cannot login user {user}@{}: no permission", caller.address);
             self.post(Draft::new(event, &text).by(&user));

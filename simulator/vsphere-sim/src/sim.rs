@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::faults::{FaultRule, FaultState};
+use crate::recovery;
 use crate::style::WireStyle;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
@@ -246,6 +247,7 @@ impl Drop for Sim {
             // Does not wait: the caller may be inside of a runtime, where waiting is not allowed.
             runtime.shutdown_background();
         }
+        recovery::end(&self.shared);
     }
 }
 

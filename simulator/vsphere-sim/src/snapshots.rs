@@ -16,6 +16,8 @@ use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{guest, lease, tasks};
 
+pub(crate) use remove::follow;
+
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let quiesce = if call.method == "CreateSnapshotEx_Task" {
@@ -175,9 +177,9 @@ fn name_of(name: String) -> Outcome<String> {
     Ok(name)
 }
 
-/// The id that a snapshot stamped is the snapshot's, and not the live disk's.
-pub(crate) fn forget_change_ids(config: &mut t::VirtualMachineConfigInfo) {
-    for device in &mut config.hardware.device {
+/// Takes the ids that snapshots stamped from disks, by their keys.
+pub(crate) fn forget_change_ids(config: &mut t::VirtualMachineConfigInfo, of: &dyn Fn(i32) -> bool) {
+    for device in config.hardware.device.iter_mut().filter(|device| of(device.key)) {
         let disk = device.downcast_mut::<t::VirtualDisk>();
         let backing = disk.and_then(|disk| disk.base.backing.as_mut());
         if let Some(flat) =

@@ -1,4 +1,5 @@
-//! What a restarted simulator takes up again: `DATA/vsphere.json`, and `DATA/machines/ID.json` for each machine.
+//! What a restarted simulator takes up again: `DATA/vsphere.json`, `DATA/machines/ID.json` for each machine, and
+//! `DATA/first-class-disks/ID.json` for each first-class disk.
 //!
 //! Each file is replaced in one step, and a machine is written whole, so a process that dies leaves every machine as it
 //! was before or after a change.
@@ -9,8 +10,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sim_store::state::{Inventory, VmRecord};
+use sim_store::state::{FirstClassDiskRecord, Inventory, VmRecord};
 
+use crate::fcd::FirstClassDisk;
 use crate::machine::Machine;
 use crate::world::Stored;
 use crate::{Error, ErrorKind, Result, host_file};
@@ -25,6 +27,13 @@ struct MachineFile<M> {
     machine: Option<M>,
 }
 
+/// A first-class disk's file. `record` is what the fake VDDK reads.
+#[derive(Serialize, Deserialize)]
+struct DiskFile<D> {
+    record: FirstClassDiskRecord,
+    disk: D,
+}
+
 /// Reads the state of a data folder; `None` if there is none yet.
 pub(crate) fn load(data_dir: &Path) -> Result<Option<Stored>> {
     read(&data_dir.join(NAME))
@@ -32,12 +41,23 @@ pub(crate) fn load(data_dir: &Path) -> Result<Option<Stored>> {
 
 /// Reads the machines of a data folder, by id; `None` for those that are gone for good.
 pub(crate) fn load_machines(data_dir: &Path) -> Result<BTreeMap<String, Option<Machine>>> {
-    let folder = Inventory::machines_path(data_dir);
+    let files = load_all::<MachineFile<Machine>>(&Inventory::machines_path(data_dir))?;
+    Ok(files.into_iter().map(|(id, file)| (id, file.machine)).collect())
+}
+
+/// Reads the first-class disks of a data folder, by id.
+pub(crate) fn load_disks(data_dir: &Path) -> Result<BTreeMap<String, FirstClassDisk>> {
+    let files = load_all::<DiskFile<FirstClassDisk>>(&Inventory::disks_path(data_dir))?;
+    Ok(files.into_iter().map(|(id, file)| (id, file.disk)).collect())
+}
+
+/// Reads the files of JSON in a folder, by what they are called without the ending.
+fn load_all<T: DeserializeOwned>(folder: &Path) -> Result<BTreeMap<String, T>> {
     let failed = |error| Error::caused(ErrorKind::Store, format!("listing {}", folder.display()), error);
-    let mut machines = BTreeMap::new();
-    let entries = match fs::read_dir(&folder) {
+    let mut files = BTreeMap::new();
+    let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(machines),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
         Err(error) => return Err(failed(error)),
     };
     for entry in entries {
@@ -46,11 +66,11 @@ pub(crate) fn load_machines(data_dir: &Path) -> Result<BTreeMap<String, Option<M
         if path.extension().is_none_or(|extension| extension != "json") || stem.starts_with('.') {
             continue;
         }
-        if let Some(file) = read::<MachineFile<Machine>>(&path)? {
-            machines.insert(stem.to_owned(), file.machine);
+        if let Some(file) = read(&path)? {
+            files.insert(stem.to_owned(), file);
         }
     }
-    Ok(machines)
+    Ok(files)
 }
 
 /// Replaces the state of a data folder in one step.
@@ -72,7 +92,25 @@ pub(crate) fn remove_machine(data_dir: &Path, id: &str, generated: bool) -> Resu
     if generated {
         return write(&folder, &name, &MachineFile::<Machine> { record: None, machine: None });
     }
-    let removed = fs::remove_file(folder.join(&name));
+    remove(&folder, &name)
+}
+
+/// Replaces the file of a first-class disk in one step, or removes it where the disk is gone. `datastore` knows the managed
+/// object id of a datastore's name.
+pub(crate) fn store_disk(
+    data_dir: &Path,
+    id: &str,
+    disk: Option<&FirstClassDisk>,
+    datastore: impl FnOnce(&str) -> String,
+) -> Result<()> {
+    let (folder, name) = (Inventory::disks_path(data_dir), format!("{id}.json"));
+    let Some(disk) = disk else { return remove(&folder, &name) };
+    let record = disk.record(&datastore(disk.path.datastore()));
+    write(&folder, &name, &DiskFile { record, disk })
+}
+
+fn remove(folder: &Path, name: &str) -> Result<()> {
+    let removed = fs::remove_file(folder.join(name));
     sim_store::crash::point();
     match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

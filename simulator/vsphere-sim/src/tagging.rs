@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use vim_api::MoRef;
 
+use crate::authorization::{Rights, elsewhere};
 use crate::random;
 
 /// All that is known of tags.
@@ -34,10 +36,16 @@ struct Tag {
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Object {
+pub(crate) struct Object {
     #[serde(rename = "type")]
     type_name: String,
     id: String,
+}
+
+impl Object {
+    fn reference(&self) -> MoRef {
+        MoRef::of_type(&self.type_name, self.id.clone())
+    }
 }
 
 /// What is asked for.
@@ -64,11 +72,16 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-type Outcome<T = Reply> = Result<T, Refusal>;
+pub(crate) type Outcome<T = Reply> = Result<T, Refusal>;
 
 impl Refusal {
     pub(crate) fn unauthenticated() -> Self {
         Self { error_type: "UNAUTHENTICATED", message: "Authentication required.".to_owned() }
+    }
+
+    fn unauthorized(privilege: &str, object: &MoRef) -> Self {
+        let message = format!("{privilege} is missing on {}.", object.value());
+        Self { error_type: "UNAUTHORIZED", message }
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
@@ -84,8 +97,42 @@ impl Refusal {
     }
 }
 
+impl Object {
+    pub(crate) fn new(type_name: &str, id: &str) -> Self {
+        Self { type_name: type_name.to_owned(), id: id.to_owned() }
+    }
+}
+
 impl Tagging {
-    pub(crate) fn carry_out(&mut self, asked: Operation<'_>) -> Outcome {
+    /// The id of a tag, by its category's name and its own.
+    pub(crate) fn tag_named(&self, category: &str, name: &str) -> Option<String> {
+        let of_it = |tag: &Tag| {
+            tag.name == name
+                && self.categories.get(&tag.category_id).is_some_and(|found| found.name == category)
+        };
+        self.tags.iter().find(|(_, tag)| of_it(tag)).map(|(id, _)| id.clone())
+    }
+
+    /// The tags on an object, each with its category's name before its own.
+    pub(crate) fn names_on(&self, object: &Object) -> Vec<(String, String)> {
+        let on = self.attached.iter().filter(|(_, on)| on == object);
+        let tags = on.filter_map(|(tag, _)| self.tags.get(tag));
+        tags.filter_map(|tag| Some((self.categories.get(&tag.category_id)?.name.clone(), tag.name.clone())))
+            .collect()
+    }
+
+    /// The ids of the objects of a type that a tag is on.
+    pub(crate) fn on_tag(&self, tag: &str, type_name: &str) -> Vec<String> {
+        let on = self.attached.iter().filter(|(id, on)| id == tag && on.type_name == type_name);
+        on.map(|(_, on)| on.id.clone()).collect()
+    }
+
+    /// Does what is asked for, as far as a user's rights go: what is not the user's to read is left out of lists.
+    pub(crate) fn carry_out(&mut self, asked: Operation<'_>, rights: &Rights<'_>, root: &MoRef) -> Outcome {
+        let privilege = elsewhere::of_tags(&asked);
+        if !rights.has(root, privilege) {
+            return Err(Refusal::unauthorized(privilege, root));
+        }
         let id = asked.id.as_deref();
         match (asked.method, asked.resource, id, asked.action) {
             ("GET", "category", None, None) => {
@@ -119,7 +166,7 @@ impl Tagging {
                 Ok(Reply::Nothing)
             }
             ("POST", "tag-association", id, Some(action)) => {
-                self.associate(id, action, asked.body, asked.nulls)
+                self.associate(id, action, asked.body, asked.nulls, rights)
             }
             _ => Err(Refusal::not_found("There is no such operation.")),
         }
@@ -147,22 +194,31 @@ impl Tagging {
         Ok(Reply::Created(json!(id)))
     }
 
-    fn associate(&mut self, id: Option<&str>, action: &str, mut body: Value, nulls: bool) -> Outcome {
+    fn associate(
+        &mut self,
+        id: Option<&str>,
+        action: &str,
+        mut body: Value,
+        nulls: bool,
+        rights: &Rights<'_>,
+    ) -> Outcome {
+        let is_seen = |object: &Object| rights.has(&object.reference(), elsewhere::SEE_TAGS);
+        let seen = |object: Object| match is_seen(&object) {
+            true => Ok(object),
+            false => Err(Refusal::unauthorized(elsewhere::SEE_TAGS, &object.reference())),
+        };
         let mut field = |name: &str| body[name].take();
         match (id, action) {
             (Some(id), "attach") => {
-                let object = read(field("object_id"))?;
-                self.attach(id, object)?;
+                self.attach(id, seen(read(field("object_id"))?)?)?;
                 Ok(Reply::Nothing)
             }
             (Some(id), "detach") => {
-                let object: Object = read(field("object_id"))?;
-                self.tags.get(id).ok_or_else(|| missing(id))?;
-                self.attached.remove(&(id.to_owned(), object));
+                self.detach(id, seen(read(field("object_id"))?)?)?;
                 Ok(Reply::Nothing)
             }
             (None, "attach-multiple-tags-to-object") => {
-                let object: Object = read(field("object_id"))?;
+                let object = seen(read(field("object_id"))?)?;
                 let tags: Vec<String> = read(field("tag_ids"))?;
                 let failed = tags.iter().filter_map(|tag| self.attach(tag, object.clone()).err());
                 let messages: Vec<Value> = failed
@@ -172,7 +228,7 @@ impl Tagging {
             }
             (None, "list-attached-tags-on-objects") => {
                 let objects: Vec<Object> = read(field("object_ids"))?;
-                let told = objects.iter().filter_map(|object| {
+                let told = objects.iter().filter(|object| is_seen(object)).filter_map(|object| {
                     let on: Vec<&String> =
                         self.attached.iter().filter(|(_, on)| on == object).map(|(tag, _)| tag).collect();
                     let tags = if on.is_empty() && nulls { Value::Null } else { json!(on) };
@@ -183,8 +239,8 @@ impl Tagging {
             (None, "list-attached-objects-on-tags") => {
                 let tags: Vec<String> = read(field("tag_ids"))?;
                 let told = tags.iter().map(|id| {
-                    let on: Vec<&Object> =
-                        self.attached.iter().filter(|(tag, _)| tag == id).map(|(_, on)| on).collect();
+                    let on = self.attached.iter().filter(|(tag, _)| tag == id).map(|(_, on)| on);
+                    let on: Vec<&Object> = on.filter(|on| is_seen(on)).collect();
                     json!({ "tag_id": id, "object_ids": on })
                 });
                 Ok(Reply::Value(json!(told.collect::<Vec<_>>())))
@@ -193,7 +249,13 @@ impl Tagging {
         }
     }
 
-    fn attach(&mut self, id: &str, object: Object) -> Outcome<()> {
+    pub(crate) fn detach(&mut self, id: &str, object: Object) -> Outcome<()> {
+        self.tags.get(id).ok_or_else(|| missing(id))?;
+        self.attached.remove(&(id.to_owned(), object));
+        Ok(())
+    }
+
+    pub(crate) fn attach(&mut self, id: &str, object: Object) -> Outcome<()> {
         let tag = self.tags.get(id).ok_or_else(|| missing(id))?;
         let category = self.categories.get(&tag.category_id).ok_or_else(|| missing(&tag.category_id))?;
         if !category.associable_types.is_empty() && !category.associable_types.contains(&object.type_name) {

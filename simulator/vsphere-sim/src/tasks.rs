@@ -150,6 +150,16 @@ impl<'a> Progress<'a> {
         Self { shared, task: "", planned: &UNPLANNED, told: i32::MAX, may_stop: false }
     }
 
+    /// The same for a task that another service keeps under this id.
+    pub(crate) fn known_as(self, task: &'a str) -> Self {
+        Self { task, ..self }
+    }
+
+    /// The id of the task; empty where there is none.
+    pub(crate) fn task(&self) -> &'a str {
+        self.task
+    }
+
     /// For work that cannot stop in its middle: where the task shall fail during the work, it fails here.
     ///
     /// # Errors

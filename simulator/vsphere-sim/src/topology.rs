@@ -85,6 +85,7 @@ pub(crate) fn new_state(data_dir: &Path, mode: Mode, topology: &Topology) -> Res
     Ok(Stored {
         instance_uuid: random::uuid(),
         users: Vec::new(),
+        groups: Vec::new(),
         tree: maker.tree,
         population: None,
         mode,

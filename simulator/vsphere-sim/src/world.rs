@@ -4,7 +4,7 @@
 //! Every change counts [`Shared`]'s counter up, which wakes those who wait for updates.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use tokio::sync::watch;
 use vim_api::{ApiVersion, MoRef};
 
 use crate::authorization::Authorization;
-use crate::beside::disks::Disks;
+use crate::beside::disks::DiskTasks;
 use crate::beside::policies::Policies;
 use crate::clock::{Clock, Moment, ServerClock};
 use crate::custom_fields::CustomFields;
 use crate::events::Events;
 use crate::extensions::Extensions;
 use crate::faults::FaultBook;
+use crate::fcd::{Catalogue, FirstClassDisk};
 use crate::guest::Guests;
 use crate::history::TaskHistory;
 use crate::inventory::tree::Tree;
@@ -39,6 +40,7 @@ use crate::sim::TrackingRules;
 use crate::style::WireStyle;
 use crate::tagging::Tagging;
 use crate::tasks::Tasks;
+use crate::users::Group;
 
 /// The state of one server, shared by all its connections.
 pub(crate) struct Shared {
@@ -114,7 +116,9 @@ pub(crate) struct World {
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
-    pub(crate) disks: Disks,
+    /// The tasks of VSLM.
+    pub(crate) disk_tasks: DiskTasks,
+    pub(crate) first_class: Catalogue,
     /// The cookies that the services beside have given out.
     pub(crate) beside: BTreeSet<String>,
     /// Those of them whose sessions have ended.
@@ -132,6 +136,8 @@ pub(crate) struct World {
 pub(crate) struct Stored {
     pub(crate) instance_uuid: String,
     pub(crate) users: Vec<UserRecord>,
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
     pub(crate) tree: Tree,
     /// The machines that are made anew, the same ones, at each start until somebody changes them.
     pub(crate) population: Option<Population>,
@@ -155,6 +161,7 @@ impl Shared {
     pub(crate) fn new(
         stored: Stored,
         machines: BTreeMap<String, Machine>,
+        disks: BTreeMap<String, FirstClassDisk>,
         settings: Settings,
         faults: FaultBook,
         journal: Journal,
@@ -177,7 +184,8 @@ impl Shared {
             rest: RestSessions::default(),
             tagging: Tagging::default(),
             policies: Policies::default(),
-            disks: Disks::default(),
+            disk_tasks: DiskTasks::default(),
+            first_class: Catalogue::new(disks),
             beside: BTreeSet::new(),
             ended_beside: BTreeSet::new(),
             manifests: BTreeMap::new(),
@@ -186,6 +194,7 @@ impl Shared {
         };
         for machine in machines.values() {
             world.note_snapshots(machine);
+            world.first_class.follow(machine);
         }
         world.machines = machines;
         let style = Mutex::new(settings.style);
@@ -399,6 +408,7 @@ impl World {
     pub(crate) fn insert_machine(&mut self, mut machine: Machine) {
         self.revision += 1;
         machine.revision = self.revision;
+        self.adopt_disks(&mut machine);
         self.note_snapshots(&machine);
         self.changed.insert(machine.id.clone());
         tracing::info!(machine = machine.id, name = machine.name(), "machine added");
@@ -447,6 +457,11 @@ impl World {
         }
     }
 
+    /// The datastore path of a host path; `None` if it is on no datastore.
+    pub(crate) fn path_of(&self, host: &Path) -> Option<DatastorePath> {
+        self.stored.tree.datastores().find_map(|(_, files)| files.path_of(host).ok())
+    }
+
     /// What is above an object in the inventory.
     pub(crate) fn parent_of(&self, object: &MoRef) -> Option<MoRef> {
         let parent = match object.type_name() {
@@ -467,9 +482,21 @@ impl World {
 
     /// Writes what has changed. What cannot be written stays noted.
     fn store(&mut self, settings: &Settings) -> crate::Result<()> {
-        if self.dirty {
+        // A machine that is new or elsewhere may be one that users have other rights on.
+        if self.dirty || (!self.changed.is_empty() && self.disk_rights_differ()) {
             self.store_server(settings)?;
             self.dirty = false;
+        }
+        for machine in self.changed.iter().filter_map(|id| self.machines.get(id)) {
+            self.first_class.follow(machine);
+        }
+        // Before the machines: what a machine has let go of is where it was last.
+        while let Some(id) = self.first_class.changed.first().cloned() {
+            let tree = &self.stored.tree;
+            let datastore =
+                |name: &str| tree.datastore(name).map(|(found, _)| found.id.clone()).unwrap_or_default();
+            crate::state_file::store_disk(&settings.data_dir, &id, self.first_class.get(&id), datastore)?;
+            self.first_class.changed.remove(&id);
         }
         while let Some(id) = self.changed.first().cloned() {
             match self.machines.get(&id) {
@@ -493,9 +520,11 @@ impl World {
         let inventory = Inventory {
             server_uuid: self.stored.instance_uuid.clone(),
             users: self.stored.users.clone(),
+            rights: self.disk_rights(),
             sessions: self.sessions.iter().filter_map(session).collect(),
             datastores: self.stored.tree.datastores().map(|(_, files)| files.clone()).collect(),
             vms: Vec::new(),
+            disks: Vec::new(),
         };
         crate::state_file::store(&settings.data_dir, &self.stored)?;
         inventory

@@ -97,6 +97,7 @@ fn help_is_worth_reading() {
         "How it behaves:",
         "VSPHERE_SIM_PASSWORD",
         "Exit status:",
+        "The file of --principals",
         "page ",
     ] {
         assert!(long.contains(part), "{part} is not in:\n{long}");
@@ -118,6 +119,48 @@ fn help_is_worth_reading() {
         assert_eq!(lines.len(), 5, "{example}: {lines:?}");
     }
     assert!(folder.path().join("sim-data").exists());
+}
+
+#[test]
+fn further_users_come_from_a_file_and_their_passwords_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("principals.json");
+    let run = |json: &str| {
+        std::fs::write(&file, json).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["--vms", "1", "--password-env", "SIM_TEST_PASSWORD", "--principals"]).arg(&file);
+        command.arg("--data").arg(folder.path().join("data"));
+        command.env("SIM_TEST_PASSWORD", "a secret of the test").env("JOB_PASSWORD", "another secret");
+        command
+    };
+    let good = r#"{"roles": {"backup": ["VirtualMachine.Provisioning.DiskRandomRead"]},
+        "users": {"job@d": {"password_env": "JOB_PASSWORD", "role": "backup"}, "ann@d": {"password_env": "JOB_PASSWORD"}},
+        "groups": {"readers@d": {"members": ["ann@d"], "role": "ReadOnly"}}}"#;
+    run_briefly(&mut run(good));
+    let kept = std::fs::read_to_string(folder.path().join("data/vsphere.json")).unwrap();
+    assert!(!kept.contains("another secret"));
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    let given: Vec<_> = kept["authorization"]["permissions"].as_array().unwrap().iter().collect();
+    let of = |name: &str| {
+        given.iter().find(|known| known["principal"] == name).map(|known| known["group"].clone())
+    };
+    assert_eq!((of("job@d"), of("readers@d"), of("ann@d")), (Some(false.into()), Some(true.into()), None));
+    for (json, said) in [
+        (r#"{"users": {"a": {"password": "secret"}}}"#, "unknown field `password`"),
+        (
+            r#"{"users": {"a": {"password_env": "NOT_SET_ANYWHERE"}}}"#,
+            "NOT_SET_ANYWHERE to the password of a",
+        ),
+        (r#"{"roles": {"r": ["No.Such"]}}"#, "No.Such"),
+        (r#"{"groups": {"g": {"members": ["stranger"]}}}"#, "stranger"),
+        (r#"{"users": {"a": {"password_env": "JOB_PASSWORD", "role": "NoSuchRole"}}}"#, "NoSuchRole"),
+        ("[", "principals.json is no JSON object"),
+    ] {
+        let refused = run(json).output().unwrap();
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(1) && told.contains(said), "{json}: {told}");
+        assert!(!told.contains("another secret") && !told.contains("panicked"), "{told}");
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@
     reason = "a failed test may panic, in its helpers too; its disks are small"
 )]
 
+#[path = "kill/first_class.rs"]
+mod first_class;
 #[path = "kill/look.rs"]
 mod look;
 #[path = "kill/model.rs"]
@@ -183,4 +185,60 @@ async fn killed_at_each_step() {
     }
     println!("died at so many steps of each: {steps:?}");
     assert!(steps.values().sum::<u64>() > KINDS.len() as u64 / 2, "{steps:?}");
+}
+
+/// The same for first-class disks: what is there after a kill is what was there before, or what is there when all is done.
+#[tokio::test]
+async fn first_class_disks_killed_at_each_step() {
+    let mut program = Program::start().await;
+    let mut chance = Chance(seed());
+    let most = number("SIM_KILLS_STEPS", 1);
+    let (mut kills, mut runs) = (0, 0);
+    for kind in first_class::KINDS {
+        runs += 1;
+        let scene = first_class::Scene::set(&program, runs).await;
+        let before = scene.look(&program).await;
+        scene.run(&program, kind).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let after = scene.look(&program).await;
+        let first = if most < 1000 { 1 + chance.below(8) } else { 1 };
+        for step in first..first + most {
+            runs += 1;
+            let scene = first_class::Scene::set(&program, runs).await;
+            program.die_after(step);
+            let done = scene.run(&program, kind).await;
+            if done.is_ok() {
+                program.live_on();
+                break;
+            }
+            assert!(program.dies_soon().await, "{kind}, step {step}: {done:?}");
+            program.live_on();
+            program.kill().await;
+            program.restart().await;
+            kills += 1;
+            let seen = scene.look(&program).await;
+            // Two of the kinds make a disk first, which may be there alone.
+            let mut others = seen.clone();
+            let halfway =
+                ["extend", "relocate"].contains(&kind) && others.remove("new").is_some() && others == before;
+            assert!(seen == before || seen == after || halfway, "{kind}, step {step}: {seen:?}");
+        }
+    }
+    println!("died {kills} times");
+    assert!(kills > 4, "{kills}");
+}
+
+#[tokio::test]
+async fn what_a_killed_program_was_making_goes_and_after_an_end_nobody_looks() {
+    let mut program = Program::start().await;
+    // No process has this number.
+    let part = program.host("[datastore1] .upload.4999999-1.tmp");
+    for killed in [true, false] {
+        std::fs::write(&part, "part of a file").unwrap();
+        match killed {
+            true => program.kill().await,
+            false => program.end().await,
+        }
+        program.restart().await;
+        assert_eq!(part.exists(), !killed);
+    }
 }

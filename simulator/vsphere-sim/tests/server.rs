@@ -27,14 +27,20 @@ mod control;
 mod disabled_methods;
 #[path = "server/events.rs"]
 mod events;
+#[path = "server/fault_table.rs"]
+mod fault_table;
 #[path = "server/faults.rs"]
 mod faults;
 #[path = "server/find.rs"]
 mod find;
+#[path = "server/first_class_disks.rs"]
+mod first_class_disks;
 #[path = "server/folder.rs"]
 mod folder;
 #[path = "server/full.rs"]
 mod full;
+#[path = "server/groups.rs"]
+mod groups;
 #[path = "server/guest_writers.rs"]
 mod guest_writers;
 #[path = "server/history.rs"]
@@ -43,6 +49,8 @@ mod history;
 mod host_agent;
 #[path = "server/hostile_paths.rs"]
 mod hostile_paths;
+#[path = "server/linked_clones.rs"]
+mod linked_clones;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/machines.rs"]
@@ -53,10 +61,14 @@ mod managed_disks;
 mod managed_files;
 #[path = "server/managers.rs"]
 mod managers;
+#[path = "server/privileges.rs"]
+mod privileges;
 #[path = "server/properties.rs"]
 mod properties;
 #[path = "server/raw.rs"]
 mod raw;
+#[path = "server/relocation.rs"]
+mod relocation;
 #[path = "server/replica.rs"]
 mod replica;
 #[path = "server/requests.rs"]

@@ -80,7 +80,7 @@ async fn inspect_names(shared: &Arc<Shared>, report: &mut CheckReport) -> Result
             Ok(_) => report
                 .damage
                 .push(of_object(object.name, "the key slot has the name of another one".to_owned())),
-            Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+            Err(error) if error.is_of_store() => return Err(error),
             Err(error) => report.damage.push(of_object(object.name, error.to_string())),
         }
     }
@@ -163,9 +163,9 @@ fn merged(mut ranges: Vec<LostRange>) -> Vec<LostRange> {
 
 /// A damage is reported; anything else, such as a store that fails, ends the check.
 pub(super) fn damage_of(error: Error) -> Result<String> {
-    match error.kind() {
-        ErrorKind::Store | ErrorKind::Internal => Err(error),
-        _ => Ok(with_sources(&error)),
+    match error.is_of_store() || error.kind() == ErrorKind::Internal {
+        true => Err(error),
+        false => Ok(with_sources(&error)),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::pack::{PackEntry, parse_pack};
 use crate::ids::{ChunkId, PackId};
 use crate::index::{IndexedPack, Place};
-use crate::repository::{PACKS, Shared, pack_name, pack_of};
+use crate::repository::{PACKS, Shared, load, pack_name, pack_of};
 
 /// What is wrong with packs.
 #[derive(Default)]
@@ -38,7 +38,7 @@ pub(super) async fn inspect(
     report: &mut CheckReport,
 ) -> Result<PackState> {
     let mut state = PackState::default();
-    let indexed: Vec<IndexedPack> = shared.index().packs().to_vec();
+    let mut indexed: Vec<IndexedPack> = shared.index().packs().to_vec();
     let known: HashSet<PackId> = indexed.iter().map(|pack| pack.pack).collect();
     let mut present = HashMap::new();
     for object in shared.store.list(PACKS).await? {
@@ -47,6 +47,13 @@ pub(super) async fn inspect(
             Some(pack) => report.leftovers.packs.push(pack),
             None => report.leftovers.foreign.push(object.name),
         }
+    }
+    if indexed.iter().any(|pack| !present.contains_key(&pack.pack)) {
+        // A prune may have deleted packs since the index was loaded; then the index does not name them any more.
+        load::rebuild(shared).await?;
+        let index = shared.index();
+        let named: HashSet<PackId> = index.packs().iter().map(|pack| pack.pack).collect();
+        indexed.retain(|pack| present.contains_key(&pack.pack) || named.contains(&pack.pack));
     }
     for pack in &indexed {
         let problem = match present.get(&pack.pack) {
@@ -82,7 +89,10 @@ async fn read_pack(
     let object = match shared.store.get(&pack_name(pack.pack)?, pack.size).await {
         Ok(object) => object,
         Err(error) if error.is_not_found() => {
-            state.bad_packs.insert(pack.pack, "the pack is missing".to_owned());
+            load::rebuild(shared).await?;
+            if shared.index().packs().iter().any(|named| named.pack == pack.pack) {
+                state.bad_packs.insert(pack.pack, "the pack is missing".to_owned());
+            }
             return Ok(());
         }
         Err(error) => {

@@ -90,7 +90,7 @@ impl Repository {
                 Ok(_) => {}
                 // A pruner may delete a point while it is being listed.
                 Err(error) if error.is_not_found() => {}
-                Err(error) if error.kind() == crate::ErrorKind::Store => return Err(error),
+                Err(error) if error.is_of_store() => return Err(error),
                 Err(error) => listing.unreadable.push(DamagedPoint { id, error }),
             }
         }

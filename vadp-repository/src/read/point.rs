@@ -46,27 +46,31 @@ impl Repository {
     /// [`NotFound`](ErrorKind::NotFound), [`Damaged`](ErrorKind::Damaged), [`UnsupportedFormat`](ErrorKind::UnsupportedFormat) or
     /// [`Store`](ErrorKind::Store).
     pub async fn point(&self, id: PointId) -> Result<RestorePoint> {
-        let shared = Arc::clone(&self.shared);
-        let object =
-            shared.store.get(&point_name(id)?, MAX_BYTES).await.map_err(|error| match error.kind() {
-                ErrorKind::NotFound => {
-                    let message = format!("{} has no restore point {id}", shared.store.describe());
-                    Error::new(ErrorKind::NotFound, message).with_source(error)
-                }
-                _ => error,
-            })?;
-        let opened = shared.compute(move |shared| {
-            let sealed = SealedPoint::parse(id, shared.config.repository, &object)?;
-            let head = sealed.open_head(&shared.keyring)?;
-            let body = sealed.open_body(&shared.keyring, &head, shared.config.chunk_size)?;
-            Ok((head, body))
-        });
-        let (head, body) = opened.await.map_err(|error| {
-            Error::new(error.kind(), format!("restore point {id} cannot be used")).with_source(error)
-        })?;
-        load::refresh(&shared).await?;
-        Ok(RestorePoint::new(shared, id, head, body))
+        let point = open_point(&self.shared, id).await?;
+        load::refresh(&self.shared).await?;
+        Ok(point)
     }
+}
+
+/// Opens a restore point. What it needs may be in index objects that have not been loaded yet.
+pub(crate) async fn open_point(shared: &Arc<Shared>, id: PointId) -> Result<RestorePoint> {
+    let object = shared.store.get(&point_name(id)?, MAX_BYTES).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            let message = format!("{} has no restore point {id}", shared.store.describe());
+            Error::new(ErrorKind::NotFound, message).with_source(error)
+        }
+        _ => error,
+    })?;
+    let opened = shared.compute(move |shared| {
+        let sealed = SealedPoint::parse(id, shared.config.repository, &object)?;
+        let head = sealed.open_head(&shared.keyring)?;
+        let body = sealed.open_body(&shared.keyring, &head, shared.config.chunk_size)?;
+        Ok((head, body))
+    });
+    let (head, body) = opened.await.map_err(|error| {
+        Error::new(error.kind(), format!("restore point {id} cannot be used")).with_source(error)
+    })?;
+    Ok(RestorePoint::new(Arc::clone(shared), id, head, body))
 }
 
 impl RestorePoint {

@@ -14,33 +14,65 @@ use crate::index::Index;
 /// Index objects that are read at a time.
 const READ_AHEAD: usize = 4;
 
+/// How often the index is listed anew when objects vanish while they are loaded: each time a prune has ended meanwhile.
+const ATTEMPTS: usize = 5;
+
 /// Loads the index objects that have appeared since the last time.
 pub(crate) async fn refresh(shared: &Arc<Shared>) -> Result<()> {
+    for _ in 1..ATTEMPTS {
+        match refresh_once(shared).await {
+            Err(error) if error.is_not_found() => {}
+            done => return done,
+        }
+    }
+    refresh_once(shared).await
+}
+
+async fn refresh_once(shared: &Arc<Shared>) -> Result<()> {
     let listed = list(shared).await?;
     let unseen: Vec<IndexId> = {
         let index = shared.index();
         listed.iter().copied().filter(|id| !index.has_object(id)).collect()
     };
     let new = load(shared, unseen).await?;
-    if superseded(&new).is_empty() {
+    let gone = superseded(&new);
+    {
         let mut index = shared.index_mut();
-        return new.iter().try_for_each(|(id, object)| match index.has_object(id) {
-            true => Ok(()),
-            false => index.add(*id, object.as_ref()),
-        });
-    }
-    // Entries of superseded objects must go, so the index is built anew.
-    let all = load(shared, listed).await?;
-    let superseded = superseded(&all);
-    let mut index = Index::default();
-    for (id, object) in &all {
-        match superseded.contains(id) {
-            true => index.skip(*id),
-            false => index.add(*id, object.as_ref())?,
+        if !gone.iter().any(|id| index.has_object(id)) {
+            return fill(&mut index, &new, &gone);
         }
     }
-    *shared.index_mut() = index;
-    Ok(())
+    // Entries of superseded objects must go.
+    rebuild(shared).await
+}
+
+/// Builds the index anew.
+pub(crate) async fn rebuild(shared: &Arc<Shared>) -> Result<()> {
+    loop {
+        let before = shared.index().objects().clone();
+        let listed = list(shared).await?;
+        let all = load(shared, listed).await?;
+        let gone = superseded(&all);
+        let mut rebuilt = Index::default();
+        fill(&mut rebuilt, &all, &gone)?;
+        let mut index = shared.index_mut();
+        // What a writer of this process has added meanwhile must not get lost.
+        if *index.objects() == before {
+            *index = rebuilt;
+            return Ok(());
+        }
+    }
+}
+
+fn fill(index: &mut Index, objects: &[(IndexId, Loaded)], gone: &HashSet<IndexId>) -> Result<()> {
+    objects.iter().try_for_each(|(id, object)| match (index.has_object(id), gone.contains(id)) {
+        (true, _) => Ok(()),
+        (false, true) => {
+            index.skip(*id);
+            Ok(())
+        }
+        (false, false) => index.add(*id, object.as_ref()),
+    })
 }
 
 fn superseded(objects: &[(IndexId, Loaded)]) -> HashSet<IndexId> {
@@ -51,7 +83,7 @@ fn superseded(objects: &[(IndexId, Loaded)]) -> HashSet<IndexId> {
         .collect()
 }
 
-async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
+pub(crate) async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
     let objects = shared.store.list(INDEX).await?;
     let mut ids: Vec<_> =
         objects.iter().filter_map(|object| IndexId::parse(id_of(INDEX, &object.name)?).ok()).collect();
@@ -59,12 +91,12 @@ async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
     Ok(ids)
 }
 
-async fn load(shared: &Arc<Shared>, ids: Vec<IndexId>) -> Result<Vec<(IndexId, Loaded)>> {
+pub(crate) async fn load(shared: &Arc<Shared>, ids: Vec<IndexId>) -> Result<Vec<(IndexId, Loaded)>> {
     futures::stream::iter(ids).map(|id| load_one(shared, id)).buffered(READ_AHEAD).try_collect().await
 }
 
 /// An index object, or why it is of no use.
-type Loaded = Result<IndexObject, String>;
+pub(crate) type Loaded = Result<IndexObject, String>;
 
 /// A damaged index object must not lock out what the others name: it is noted, every miss says so, `check` reports it, and writers
 /// store again what only it named.

@@ -1,7 +1,7 @@
 //! Names of objects, see docs/repository-format.md, "Layout".
 
 use crate::error::Result;
-use crate::ids::{IndexId, KeySlotId, PackId, PointId};
+use crate::ids::{IndexId, KeySlotId, LockId, PackId, PointId};
 use crate::store::ObjectName;
 
 pub(crate) const CONFIG: &str = "config";
@@ -33,6 +33,14 @@ pub(crate) fn index_name(id: IndexId) -> Result<ObjectName> {
 
 pub(crate) fn point_name(id: PointId) -> Result<ObjectName> {
     ObjectName::new(format!("{POINTS}/{id}"))
+}
+
+pub(crate) fn tombstone_name(pack: PackId) -> Result<ObjectName> {
+    ObjectName::new(format!("{TOMBSTONES}/{pack}"))
+}
+
+pub(crate) fn lock_name(id: LockId) -> Result<ObjectName> {
+    ObjectName::new(format!("{LOCKS}/{id}"))
 }
 
 /// The id in `folder/<id>`; `None` for names of another shape.

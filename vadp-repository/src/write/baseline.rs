@@ -1,36 +1,57 @@
 //! Which packs a writer may build on, see docs/repository-format.md, "Write order" step 3 and "Pruning".
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::PackId;
-use crate::repository::{PACKS, Shared, TOMBSTONES, id_of, pack_of};
+use crate::format::page::MapPage;
+use crate::format::point::PointBody;
+use crate::ids::{ChunkId, PackId};
+use crate::repository::{PACKS, Shared, TOMBSTONES, id_of, load, pack_of};
 
 /// Packs that the index names but that cannot be relied on: missing, of another size, or about to be pruned.
 /// Their chunks are stored again, and cannot be inherited.
 pub(super) async fn unusable_packs(shared: &Shared) -> Result<HashSet<PackId>> {
-    let present = present_packs(shared).await?;
+    // A pruner deletes a pack before its tombstone: so looking for tombstones first misses no pack that has gone.
     let mut unusable = tombstoned_packs(shared).await?;
+    let present = present_packs(shared).await?;
     let index = shared.index();
     let lost = index.packs().iter().filter(|pack| present.get(&pack.pack) != Some(&pack.size));
     unusable.extend(lost.map(|pack| pack.pack));
     Ok(unusable)
 }
 
-/// Fails when one of the packs that a point builds on is no longer to be relied on.
-pub(super) async fn verify_reused(shared: &Shared, reused: &HashSet<PackId>) -> Result<()> {
-    if reused.is_empty() {
+/// Fails when something that a point needs is no longer in a pack that can be relied on. `packs` are those that the point was built on,
+/// its own included; when one of them has gone, what it needs may still be in others.
+pub(super) async fn verify(shared: &Arc<Shared>, packs: &HashSet<PackId>, body: &PointBody) -> Result<()> {
+    if unusable_packs(shared).await?.is_disjoint(packs) {
         return Ok(());
     }
+    // A prune writes what is needed of a pack elsewhere before it marks it.
+    load::rebuild(shared).await?;
     let unusable = unusable_packs(shared).await?;
-    match reused.iter().find(|pack| unusable.contains(pack)) {
-        None => Ok(()),
-        Some(pack) => Err(Error::new(
-            ErrorKind::Conflict,
-            "a pack that this backup reuses was pruned, lost or cut meanwhile: run the backup again",
-        )
-        .at_pack(*pack)),
+    let require = |content, id| {
+        let index = shared.index();
+        if index.places(content, &id).any(|place| !unusable.contains(&place.pack)) {
+            return Ok(());
+        }
+        let message =
+            "something that this backup builds on was pruned, lost or cut meanwhile: run the backup again";
+        let error = Error::new(ErrorKind::Conflict, message).at_chunk(id);
+        Err(match index.places(content, &id).next() {
+            Some(place) => error.at_pack(place.pack),
+            None => error,
+        })
+    };
+    let pages: HashSet<ChunkId> = body.disks.iter().flat_map(|disk| disk.pages.iter().copied()).collect();
+    for page in pages.into_iter().filter(|page| !page.is_zero()) {
+        require(Content::Page, page)?;
+        let bytes = shared.fetch(Content::Page, page).await?;
+        let chunks = MapPage::parse(&bytes)?;
+        chunks.ids().iter().filter(|id| !id.is_zero()).try_for_each(|id| require(Content::Data, *id))?;
     }
+    Ok(())
 }
 
 async fn present_packs(shared: &Shared) -> Result<HashMap<PackId, u64>> {

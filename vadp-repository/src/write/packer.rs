@@ -15,7 +15,7 @@ use crate::repository::{Shared, blocking, pack_name};
 
 /// An open pack of one kind. While a full pack is being stored, appends wait: that is what bounds memory to one pack
 /// buffer. Meanwhile other chunks are hashed and compressed, up to the bytes in flight that the limits allow.
-pub(super) struct Packer {
+pub(crate) struct Packer {
     kind: ObjectKind,
     target: usize,
     state: State,
@@ -29,12 +29,12 @@ enum State {
 }
 
 impl Packer {
-    pub(super) fn new(kind: ObjectKind, target: usize) -> Arc<Mutex<Self>> {
+    pub(crate) fn new(kind: ObjectKind, target: usize) -> Arc<Mutex<Self>> {
         Arc::new(Mutex::new(Self { kind, target, state: State::Idle }))
     }
 
     /// Seals a chunk into the open pack. Gives the bytes it takes there, and the record of the pack that was stored to make room.
-    pub(super) async fn append(
+    pub(crate) async fn append(
         packer: &Arc<Mutex<Self>>,
         shared: &Arc<Shared>,
         chunk: Encoded,
@@ -54,7 +54,7 @@ impl Packer {
     }
 
     /// Stores the open pack, if there is one.
-    pub(super) async fn flush(packer: &Arc<Mutex<Self>>, shared: &Arc<Shared>) -> Result<Option<PackRecord>> {
+    pub(crate) async fn flush(packer: &Arc<Mutex<Self>>, shared: &Arc<Shared>) -> Result<Option<PackRecord>> {
         packer.lock().await.close(shared).await
     }
 

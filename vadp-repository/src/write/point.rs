@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -69,12 +69,7 @@ impl Repository {
     /// [`UnsupportedFormat`](ErrorKind::UnsupportedFormat) when the repository has features that this version cannot write;
     /// [`Store`](ErrorKind::Store); [`InvalidInput`](ErrorKind::InvalidInput) for too many tags.
     pub async fn begin(&self, draft: PointDraft) -> Result<PointWriter> {
-        if !self.shared.config.writable {
-            return Err(Error::new(
-                ErrorKind::UnsupportedFormat,
-                "the repository can be read but not written by this version: use a newer program",
-            ));
-        }
+        self.shared.require_writable()?;
         if draft.tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_TAG_BYTES {
             return Err(Error::invalid("the tags of a restore point have at most 1 MiB"));
         }
@@ -120,8 +115,8 @@ impl PointWriter {
     /// encrypted and authenticated.
     ///
     /// # Errors
-    /// [`Incomplete`](ErrorKind::Incomplete) when a disk was not finished or failed; [`Conflict`](ErrorKind::Conflict) when a pack
-    /// that it reuses has gone; [`InvalidInput`](ErrorKind::InvalidInput) for metadata of a disk that is not there, or too much of it;
+    /// [`Incomplete`](ErrorKind::Incomplete) when a disk was not finished or failed; [`Conflict`](ErrorKind::Conflict) when a prune
+    /// has taken away what it builds on; [`InvalidInput`](ErrorKind::InvalidInput) for metadata of a disk that is not there, or too much of it;
     /// [`Store`](ErrorKind::Store).
     pub async fn commit(
         self,
@@ -131,6 +126,8 @@ impl PointWriter {
         let Self { run, id, draft, slots } = self;
         let (head, body) = slots.assemble(draft, metadata, disk_metadata)?;
         run.flush().await?;
+        let began = Moment::now();
+        run.verify(&body).await?;
         let (head, body, object) = run
             .shared
             .compute(move |shared| {
@@ -140,7 +137,28 @@ impl PointWriter {
             })
             .await?;
         run.shared.store.create(&point_name(id)?, object.into()).await?;
+        if began.is_past(run.shared.limits.commit_window) {
+            // Long enough for a prune to have marked and deleted what was seen above: a machine that slept, a store that stood still.
+            if let Err(error) = run.verify(&body).await {
+                run.shared.store.remove(&point_name(id)?).await?;
+                return Err(error);
+            }
+        }
         Ok(RestorePoint::new(Arc::clone(&run.shared), id, head, body))
+    }
+}
+
+/// A moment by two clocks: one goes on while the machine sleeps, the other is never set.
+struct Moment(Instant, SystemTime);
+
+impl Moment {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    /// Whether more than this time has passed, by either clock. A clock that was set back counts as much time.
+    fn is_past(&self, time: Duration) -> bool {
+        self.0.elapsed() > time || self.1.elapsed().map_or(true, |passed| passed > time)
     }
 }
 

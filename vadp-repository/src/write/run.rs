@@ -13,12 +13,13 @@ use crate::format::bytes::u32_of;
 use crate::format::header::ObjectKind;
 use crate::format::index::IndexObject;
 use crate::format::pack::{Encoded, PackRecord};
+use crate::format::point::PointBody;
 use crate::ids::{ChunkId, IndexId, PackId};
 use crate::index::Place;
 use crate::repository::{Shared, index_name, load};
 
 /// Page packs are closed at this size, in bytes.
-const PAGE_PACK_BYTES: usize = 16 << 20;
+pub(crate) const PAGE_PACK_BYTES: usize = 16 << 20;
 /// Entries after which packs that are already stored get an index object, so that an interrupted backup of many terabytes can
 /// be resumed, and their entries need not be kept twice. About 0.7 MB an object.
 const ENTRIES_PER_INDEX: usize = 16 * 1024;
@@ -31,8 +32,8 @@ pub(super) struct Run {
     pages: Arc<tokio::sync::Mutex<Packer>>,
     /// Chunks of this run that the index does not name yet.
     claims: Mutex<HashSet<ChunkId>>,
-    /// Packs of earlier runs that this point builds on.
-    reused: Mutex<HashSet<PackId>>,
+    /// Packs that this point builds on: of earlier runs, and its own that are named in the index.
+    used: Mutex<HashSet<PackId>>,
     /// Packs that are stored and not named by an index object yet.
     unindexed: tokio::sync::Mutex<Vec<PackRecord>>,
     failure: Mutex<Option<String>>,
@@ -58,7 +59,7 @@ impl Run {
             data: Packer::new(ObjectKind::DataPack, pack_bytes),
             pages: Packer::new(ObjectKind::PagePack, PAGE_PACK_BYTES.min(pack_bytes)),
             claims: Mutex::default(),
-            reused: Mutex::default(),
+            used: Mutex::default(),
             unindexed: tokio::sync::Mutex::default(),
             failure: Mutex::default(),
         }))
@@ -85,7 +86,7 @@ impl Run {
     /// `Damaged` when no pack that can be relied on holds it.
     pub(super) fn reuse(&self, content: Content, id: ChunkId) -> Result<Place> {
         let place = self.usable_place(content, id).ok_or_else(|| self.shared.not_indexed(content, id))?;
-        lock(&self.reused).insert(place.pack);
+        lock(&self.used).insert(place.pack);
         Ok(place)
     }
 
@@ -106,9 +107,13 @@ impl Run {
                 self.unindexed.lock().await.push(record);
             }
         }
-        self.write_index(1).await?;
-        let reused = lock(&self.reused).clone();
-        baseline::verify_reused(&self.shared, &reused).await
+        self.write_index(1).await
+    }
+
+    /// Fails when something that the point needs cannot be relied on any more. See docs/repository-format.md, "Write order" step 3.
+    pub(super) async fn verify(&self, body: &PointBody) -> Result<()> {
+        let used = lock(&self.used).clone();
+        baseline::verify(&self.shared, &used, body).await
     }
 
     /// Whether the chunk is there, or on its way, already. If not, the caller must store it.
@@ -120,7 +125,7 @@ impl Run {
         // Claims end after their chunks have come into the index, so looking there second misses nothing.
         match self.usable_place(content, id) {
             Some(place) => {
-                lock(&self.reused).insert(place.pack);
+                lock(&self.used).insert(place.pack);
                 true
             }
             None => {
@@ -172,6 +177,7 @@ impl Run {
             .await?;
         self.shared.store.create(&index_name(id)?, sealed.into()).await?;
         self.shared.index_mut().add(id, Ok(&object))?;
+        lock(&self.used).extend(object.packs.iter().map(|pack| pack.pack));
         let mut claims = lock(&self.claims);
         object.packs.iter().flat_map(|pack| &pack.entries).for_each(|entry| _ = claims.remove(&entry.id));
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -125,9 +126,24 @@ impl ChunkStore for MemoryStore {
             let objects = self.objects();
             let inside = objects.iter().filter(|(name, _)| name.starts_with(&prefix));
             Ok(inside
-                .map(|(name, bytes)| StoredObject { name: name.clone(), size: bytes.len() as u64 })
+                .map(|(name, bytes)| StoredObject {
+                    name: name.clone(),
+                    size: bytes.len() as u64,
+                    modified: UNIX_EPOCH,
+                })
                 .collect())
         })
+    }
+
+    fn remove<'a>(&'a self, name: &'a ObjectName) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.objects().remove(name.as_str());
+            Ok(())
+        })
+    }
+
+    fn sweep(&self, _before: SystemTime) -> StoreFuture<'_, u64> {
+        Box::pin(async { Ok(0) })
     }
 }
 

@@ -20,17 +20,10 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Backs up one disk: decide, open, copy, finish.
+    /// Backs up one disk: decide, open, audit, copy, finish.
     pub(super) async fn run(&self, disk: &DiskConfig) -> Result<(DiskOutcome, Bytes), Error> {
         let parent = self.parent_disk(disk)?;
-        let (decision, changed) = self.decide(disk, parent.as_ref()).await?;
-        let spec = DiskSpec { key: stored::disk_key(disk.key), capacity_bytes: disk.capacity };
-        let parent_map = match (&decision, &parent) {
-            (Decision::Incremental(_), Some((reader, _))) => Some(reader.map()),
-            _ => None,
-        };
-        let context = || format!("backing up {}", disk.label);
-        let mut writer = self.writer.disk(spec, parent_map).map_err(|e| Error::repository(context(), e))?;
+        let (mut decision, mut changed) = self.decide(disk, parent.as_ref()).await?;
         let snapshot = self.snapshot.moref();
         let source =
             self.backup.transport.open_source(self.backup.vm, snapshot.value(), &disk.file_name).await?;
@@ -42,6 +35,23 @@ impl Work<'_> {
             );
             return Err(Error::new(ErrorKind::ShortRead, context));
         }
+        let mut audited = 0;
+        if let (Some(map), Some((reader, _))) = (&changed, &parent) {
+            let audit = self.backup.audit.run(&*source, reader, map).await?;
+            audited = audit.bytes;
+            if let Some(chunk) = audit.lie {
+                tracing::error!(disk = %disk.label, chunk, "changed block tracking did not tell of a change");
+                self.report.tell(Event::TrackingLied { key: disk.key, label: &disk.label, chunk });
+                (decision, changed) = (Decision::Full(Reason::Distrusted), None);
+            }
+        }
+        let spec = DiskSpec { key: stored::disk_key(disk.key), capacity_bytes: disk.capacity };
+        let parent_map = match (&decision, &parent) {
+            (Decision::Incremental(_), Some((reader, _))) => Some(reader.map()),
+            _ => None,
+        };
+        let context = || format!("backing up {}", disk.label);
+        let mut writer = self.writer.disk(spec, parent_map).map_err(|e| Error::repository(context(), e))?;
         let scope = match changed {
             Some(map) => Scope::Changed(map.changed().clone()),
             None => Scope::Allocated,
@@ -61,7 +71,7 @@ impl Work<'_> {
         self.report.tell(Event::DiskDone { key: disk.key });
         let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport))?;
         let (key, capacity) = (disk.key, disk.capacity);
-        Ok((DiskOutcome { key, capacity, decision, read, transport, summary }, metadata))
+        Ok((DiskOutcome { key, capacity, decision, read, audited, transport, summary }, metadata))
     }
 
     /// The disk in the latest restore point, if it has it.
@@ -92,6 +102,7 @@ impl Work<'_> {
                 change_id: parent_id.as_ref(),
                 capacity: reader.capacity(),
                 backing_uuid: metadata.backing_uuid.as_deref(),
+                distrusted: metadata.full_because == Some(Reason::Distrusted),
             }),
             snapshot_change_id: disk.change_id.as_ref(),
             capacity: disk.capacity,

@@ -39,6 +39,8 @@ pub enum Reason {
     },
     /// The disk at this device key is another one: its backing uuid differs.
     DiskReplaced,
+    /// An audit has seen a change that tracking did not tell, in this run or the last, and tracking did not begin anew since.
+    Distrusted,
     /// The server refused to tell the changes.
     Refused {
         /// The server's fault.
@@ -68,6 +70,8 @@ pub struct ParentFacts<'a> {
     pub capacity: u64,
     /// Its backing uuid.
     pub backing_uuid: Option<&'a str>,
+    /// Whether its tracking was found to lie.
+    pub distrusted: bool,
 }
 
 /// The one decision table. A server may still refuse the id afterwards: that is [`Reason::Refused`].
@@ -83,6 +87,9 @@ pub fn decide(facts: Facts<'_>) -> Decision {
     let Some(now) = facts.snapshot_change_id else { return Decision::Full(Reason::NotTracked) };
     if !before.is_comparable_to(now) {
         return Decision::Full(Reason::TrackingRestarted);
+    }
+    if parent.distrusted {
+        return Decision::Full(Reason::Distrusted);
     }
     if now.sequence() < before.sequence() {
         return Decision::Full(Reason::WentBack);
@@ -116,6 +123,7 @@ impl fmt::Display for Reason {
             Self::WentBack => f.write_str("the disk went back to a state before the earlier restore point"),
             Self::CapacityChanged { before, now } => write!(f, "the disk had {before} bytes and has {now}"),
             Self::DiskReplaced => f.write_str("the disk is another one than in the earlier restore point"),
+            Self::Distrusted => f.write_str("changed block tracking was found not to tell all changes"),
             Self::Refused { fault } => write!(f, "the server refused to tell the changes: {fault}"),
         }
     }
@@ -131,7 +139,9 @@ mod tests {
             format!("{epoch} de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/{n}").parse().unwrap()
         };
         let (old, new, other) = (id("52", 5), id("52", 9), id("53", 9));
-        let parent = ParentFacts { change_id: Some(&old), capacity: 100, backing_uuid: Some("a") };
+        let parent =
+            ParentFacts { change_id: Some(&old), capacity: 100, backing_uuid: Some("a"), distrusted: false };
+        let lied = ParentFacts { distrusted: true, ..parent };
         let facts = Facts {
             parent: Some(parent),
             snapshot_change_id: Some(&new),
@@ -148,6 +158,9 @@ mod tests {
         assert_eq!(full(Facts { snapshot_change_id: Some(&other), ..facts }), Reason::TrackingRestarted);
         assert_eq!(full(Facts { backing_uuid: Some("b"), ..facts }), Reason::DiskReplaced);
         assert_eq!(full(Facts { capacity: 101, ..facts }), Reason::CapacityChanged { before: 100, now: 101 });
+        assert_eq!(full(Facts { parent: Some(lied), ..facts }), Reason::Distrusted);
+        let anew = Facts { parent: Some(lied), snapshot_change_id: Some(&other), ..facts };
+        assert_eq!(full(anew), Reason::TrackingRestarted, "a new epoch is trusted again");
         let silent = ParentFacts { change_id: None, ..parent };
         assert_eq!(full(Facts { parent: Some(silent), ..facts }), Reason::ParentWithoutChangeId);
         let later = ParentFacts { change_id: Some(&new), ..parent };

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::journal::Journal;
 use crate::machine::ProtectedVm;
 use crate::progress::Report;
-use crate::snapshot::SnapshotGuard;
+use crate::snapshot::{QuiescePolicy, SnapshotGuard};
 
 /// What the server said to a query of changes.
 pub(crate) enum Answer {
@@ -103,17 +103,13 @@ pub async fn enable(machine: &ProtectedVm, journal: &Journal) -> Result<(), Erro
 }
 
 /// Ends the epoch of the tracking, so that no id from before is accepted any more (KB 2139574): off, a snapshot that makes
-/// it so, on again, and another snapshot. To be done on a machine that is powered off, before its disks are written from
-/// outside.
+/// it so, on again, and another snapshot. The machine may run; before its disks are written from outside it has to be off.
 ///
 /// # Errors
-/// [`ErrorKind::NotEligible`] when the machine is powered on, or has snapshots: then tracking is left as it is, since it
-/// must not be switched on under a snapshot. Otherwise those of the calls and of the journal.
+/// [`ErrorKind::NotEligible`] when the machine has snapshots: then tracking is left as it is, since it must not be switched
+/// on under a snapshot. Otherwise those of the calls and of the journal.
 pub async fn reset(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
     let context = || format!("resetting changed block tracking of {}", vm.name());
-    if !vm.is_powered_off().await? {
-        return Err(Error::new(ErrorKind::NotEligible, format!("{}: power it off first", context())));
-    }
     if vm.vm().get(VirtualMachine::SNAPSHOT).await.map_err(|e| Error::api(context(), e))?.is_some() {
         let hint = format!("{}: remove its snapshots first", context());
         return Err(Error::new(ErrorKind::NotEligible, hint));
@@ -127,7 +123,7 @@ pub async fn reset(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
 /// Stuns the machine for a moment: what was set for its tracking takes effect.
 async fn stun(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
     let silent = Report(&|_| ());
-    SnapshotGuard::take(vm, journal, false, &silent).await?.release(&silent).await
+    SnapshotGuard::take(vm, journal, &QuiescePolicy::default(), &silent).await?.release(&silent).await
 }
 
 async fn set(vm: &VirtualMachine, on: bool) -> Result<(), Error> {

@@ -3,9 +3,10 @@ use futures::{StreamExt, TryStreamExt};
 use vadp_repository::{Chunk, DiskReader};
 
 use super::{DiskPlan, Restore, RestoredDisk};
+use crate::compare::{chunks_of_interest, current, matches};
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
-use crate::pipeline::{READ_AHEAD, chunk_range, read_pieces, windows};
+use crate::pipeline::{READ_AHEAD, windows};
 use crate::progress::{Event, Phase, Report};
 use crate::transport::{DiskSink, DiskSource};
 
@@ -121,48 +122,4 @@ async fn verify(
     }
     report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: total, total });
     Ok(verified)
-}
-
-/// What is allocated in the window now, and the chunks of it that either the disk or the restore point holds. All others
-/// are zero on both sides.
-async fn chunks_of_interest(
-    disk: &dyn DiskSource,
-    reader: &DiskReader,
-    window: ByteRange,
-) -> Result<(Extents, Vec<u64>), Error> {
-    let chunk_size = u64::from(reader.chunk_size());
-    let allocated = disk.allocated(window).await?;
-    let mut chunks: Vec<u64> = allocated.chunks(chunk_size).collect();
-    let context = |e| Error::repository("reading the map of the restore point", e);
-    for chunk in window.start() / chunk_size..window.end().div_ceil(chunk_size) {
-        if matches!(reader.map().entry(chunk).await.map_err(context)?, vadp_repository::MapEntry::Data(_)) {
-            chunks.push(chunk);
-        }
-    }
-    chunks.sort_unstable();
-    chunks.dedup();
-    Ok((allocated, chunks))
-}
-
-/// The chunk as it is on the disk; `None` when nothing of it is allocated.
-async fn current(
-    disk: &dyn DiskSource,
-    reader: &DiskReader,
-    allocated: &Extents,
-    chunk: u64,
-) -> Result<(ByteRange, Option<Bytes>), Error> {
-    let range = chunk_range(chunk, u64::from(reader.chunk_size()), reader.capacity())
-        .ok_or_else(|| Error::new(ErrorKind::RestorePoint, format!("chunk {chunk} is behind the disk")))?;
-    let pieces: Vec<ByteRange> = allocated.within(range).collect();
-    let read = read_pieces(disk, range, &pieces).await?;
-    Ok((range, read.map(|(data, _)| data)))
-}
-
-/// Whether the bytes are those of the restore point, by their keyed digest. `None` stands for zeros.
-async fn matches(reader: &DiskReader, chunk: u64, current: Option<&Bytes>) -> Result<bool, Error> {
-    let context = |e| Error::repository(format!("comparing chunk {chunk} with the restore point"), e);
-    match current {
-        Some(data) => reader.matches(chunk, data).await.map_err(context),
-        None => Ok(reader.map().entry(chunk).await.map_err(context)? == vadp_repository::MapEntry::Zero),
-    }
 }

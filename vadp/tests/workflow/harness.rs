@@ -14,7 +14,7 @@ use vadp::{
 use vadp_repository::{InitOptions, Repository, RestorePoint, Secret};
 use vim_api::Client;
 use vixdisklib::{Library, LibraryOptions};
-use vsphere_sim::{DiskSpec, FaultRule, Sim, VmSpec};
+use vsphere_sim::{Builder, DiskSpec, FaultRule, Sim, VmSpec};
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const KEY: [u8; 32] = [7; 32];
@@ -52,9 +52,15 @@ pub(crate) fn library() -> Arc<Library> {
 impl World {
     /// A machine with disks of these sizes, powered on, tracked.
     pub(crate) async fn new(sizes: &[u64]) -> Self {
+        Self::built(sizes, |builder| builder).await
+    }
+
+    /// The same with more about the server.
+    pub(crate) async fn built(sizes: &[u64], more: impl FnOnce(Builder) -> Builder) -> Self {
         let folder = TempDir::new().unwrap();
         let vm = sizes.iter().fold(VmSpec::new(VM).cbt(), |vm, size| vm.disk(DiskSpec::empty(*size)));
-        let sim = Sim::builder().vm(vm).data_dir(folder.path().join("vsphere")).start().await.unwrap();
+        let builder = Sim::builder().vm(vm).data_dir(folder.path().join("vsphere"));
+        let sim = more(builder).start().await.unwrap();
         sim.install_vddk_entry(kit()).unwrap();
         let secret = Secret::raw_key(KEY);
         let repository =
@@ -66,6 +72,13 @@ impl World {
         let vm = ProtectedVm::resolve(&client, &VmSelector::Name(VM.into())).await.unwrap();
         let vddk = vddk(sim.user(), sim.password());
         Self { sim, client, vm, vddk, repository, journal, folder }
+    }
+
+    /// From now on everything is asked for by this user.
+    pub(crate) async fn log_in_as(&mut self, user: &str, password: &SecretString) {
+        self.client = connect(&self.sim.url(), self.sim.thumbprint_sha256(), user, password).await;
+        self.vm = ProtectedVm::resolve(&self.client, &VmSelector::Name(VM.into())).await.unwrap();
+        self.vddk = vddk(user, password);
     }
 
     pub(crate) fn keys(&self) -> Vec<i32> {

@@ -296,4 +296,31 @@ mod tests {
         assert_eq!(memory[0], 5);
         slow.join().unwrap();
     }
+
+    /// One order of events out of many; Miri tries several (`.ci/miri`).
+    #[test]
+    fn pieces_end_on_other_threads_whether_the_future_waits_or_is_dropped() {
+        for waits in [true, false] {
+            let permits = &Permits::new(2);
+            let (batch, receiver) =
+                Batch::own(Direction::Read, Sectors(0), AlignedBuf::zeroed(2048).unwrap());
+            std::thread::scope(|scope| {
+                while let Some(piece) = batch.next_piece(512, permits.acquire_blocking()) {
+                    scope.spawn(move || {
+                        // SAFETY: the piece is alive, so its 512 bytes are valid, and no other piece has them.
+                        unsafe { piece.memory().write_bytes(7, 512) };
+                        piece.finish(0);
+                    });
+                }
+                drop(batch);
+                if waits {
+                    let finished = futures::executor::block_on(receiver).unwrap();
+                    assert_eq!(finished.failure, None);
+                    assert!(finished.buffer.unwrap().iter().all(|byte| *byte == 7));
+                } else {
+                    drop(receiver);
+                }
+            });
+        }
+    }
 }

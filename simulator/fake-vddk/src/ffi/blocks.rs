@@ -137,6 +137,8 @@ pub(super) unsafe fn tail(block: *const VddkConnectParams) -> Answer<(Spec, Opti
                 id: unsafe { string(object.id) }?,
                 // SAFETY: as above.
                 datastore: unsafe { string(object.datastore) }?,
+                // SAFETY: as above.
+                snapshot: unsafe { string(object.snapshot) }?,
             }
         }
         VDDK_SPEC_DATASTORE if release.has_datastore_folders() => {

@@ -113,39 +113,6 @@ fn disks_grow_and_keep_their_content() {
 }
 
 #[test]
-fn children_hold_what_is_written_from_then_on() {
-    for disk_type in [DiskType::MonolithicSparse, DiskType::SplitSparse] {
-        let folder = Folder::new();
-        let base = folder.create("a.vmdk", DiskType::MonolithicFlat);
-        folder.write(&base, 0, &pattern(1, 8192));
-        let child = folder.path("a-000001.vmdk");
-        let disk = folder.open(&base, OpenOptions::read_only());
-        let wrong = disk.create_child(&child, DiskType::VmfsThin, |_| {}).unwrap_err();
-        assert_eq!((wrong.kind(), wrong.code()), (ErrorKind::InvalidArgument, None));
-        disk.create_child(&child, disk_type, |_| {}).unwrap();
-        disk.close().unwrap();
-        folder.write(&child, 8, &pattern(2, 512));
-        let mut expected = folder.content(&base);
-        assert!(expected[..8192] == pattern(1, 8192));
-        expected[8 * 512..9 * 512].copy_from_slice(&pattern(2, 512));
-        assert!(folder.content(&child) == expected, "{disk_type:?}");
-        let opened = folder.open(&child, OpenOptions::read_only());
-        assert_eq!((opened.info().links, opened.info().parent.as_deref()), (2, Some("a.vmdk")));
-        drop(opened);
-        let single = folder.open(&child, OpenOptions::read_only().single_link(true));
-        assert_eq!(single.info().links, 1);
-        drop(single);
-        // A parent that was changed since is not taken for the one it was.
-        folder.write(&base, 1, &[7; 512]);
-        let error = folder.connection.open(&child, OpenOptions::read_only()).unwrap_err();
-        assert_eq!((error.code(), error.kind()), (Some(16008), ErrorKind::Corrupt));
-        folder.connection.unlink(&base).unwrap();
-        let error = folder.connection.open(&child, OpenOptions::read_only()).unwrap_err();
-        assert_eq!(error.code(), Some(16012));
-    }
-}
-
-#[test]
 fn shrinking_and_defragmenting_keep_content_and_children() {
     for disk_type in [DiskType::MonolithicSparse, DiskType::SplitSparse] {
         let folder = Folder::new();

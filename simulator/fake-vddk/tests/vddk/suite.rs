@@ -8,8 +8,12 @@ mod changed;
 pub(crate) mod child;
 mod cloning;
 mod faults;
+mod first_class;
 mod folder;
 mod library;
+/// What any library has to do with disks of this machine; also run against a real kit, by `vixdisklib`.
+#[path = "../../../../vixdisklib/tests/local/cases.rs"]
+mod local;
 mod login;
 mod management;
 mod metadata;
@@ -17,6 +21,23 @@ mod pitfalls;
 mod pitfalls_connecting;
 mod pitfalls_transfers;
 mod pitfalls_transports;
+mod privileges;
 pub(crate) mod setup;
 mod transfer;
 mod world;
+
+macro_rules! tests {
+    ($($module:ident: $($case:ident),*;)*) => {
+        mod any_library {
+            $(mod $module {
+                $(
+                    #[test]
+                    fn $case() {
+                        super::super::local::$module::$case();
+                    }
+                )*
+            })*
+        }
+    };
+}
+local::for_each_local_case!(tests);

@@ -170,3 +170,23 @@ fn a_disk_says_what_it_is() {
     let base = world.connect("vm-201").open(super::world::OFF, OpenOptions::read_only()).unwrap();
     assert_eq!((base.info().links, base.info().parent.as_deref()), (1, None));
 }
+
+#[test]
+fn a_linked_clone_is_read_through_links_of_another_folder() {
+    let world = World::new();
+    let (parent, child) = (world.host_path("on"), world.host_path("off"));
+    let root = world.data.path().join("ds");
+    sim_store::volumes::add(&root, "0c1d-ds").unwrap();
+    sim_store::delete(&child).unwrap();
+    let uuid = sim_store::DiskUuid::random().unwrap();
+    sim_store::elsewhere::create_child(&parent, &child, uuid).unwrap();
+    let before = world.stored("on", 0, CAPACITY as usize);
+    let disk = world.open_off(OpenOptions::read_write());
+    let mut whole = vec![0xEE; CAPACITY as usize];
+    disk.read(Sectors::ZERO, &mut whole).unwrap();
+    assert!(whole == before);
+    disk.write(Sectors(7), &pattern(3, 512)).unwrap();
+    disk.close().unwrap();
+    assert!(world.stored("on", 0, CAPACITY as usize) == before, "the parent has changed");
+    assert_eq!(world.stored("off", 7 * 512, 512), pattern(3, 512));
+}

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use secrecy::SecretString;
+use sim_store::state::rights::UserRights;
 use sim_store::state::{
-    CookieHash, FaultRule, Inventory, PasswordHash, ServerRecord, SessionRecord, SnapshotRecord, UserRecord,
-    VmDisk, VmRecord, store_faults,
+    CookieHash, FaultRule, FirstClassDiskRecord, FirstClassSnapshotRecord, Inventory, PasswordHash,
+    ServerRecord, SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord, store_faults,
 };
 use sim_store::{Access, Datastore, Disk, DiskSpec, Scope, snapshot};
 use tempfile::TempDir;
 use vixdisklib::{ConnectOptions, ConnectParams, Connection, Credentials, OpenOptions, Thumbprint, VmSpec};
 
+pub(crate) use super::local::folder::pattern;
 use super::setup::kit;
 pub(crate) use super::setup::library;
 
@@ -23,6 +25,8 @@ pub(crate) const FROZEN: &str = "[ds] on/on.vmdk";
 pub(crate) const LIVE: &str = "[ds] on/on-000001.vmdk";
 /// The disk of `vm-201`, which is off.
 pub(crate) const OFF: &str = "[ds] off/off.vmdk";
+/// A first-class disk with the snapshot `5-6`.
+pub(crate) const FIRST_CLASS: &str = "1-2-3-4";
 /// 8 MiB and a tail of 5 sectors that fills no chunk.
 pub(crate) const CAPACITY: u64 = (8 << 20) + 5 * 512;
 
@@ -31,11 +35,6 @@ pub(crate) const HOST: &str = "127.0.0.1";
 pub(crate) struct World {
     pub(crate) data: TempDir,
     pub(crate) port: u16,
-}
-
-/// Bytes that differ from sector to sector.
-pub(crate) fn pattern(seed: u8, length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at / 512) as u8 ^ (at % 251) as u8 ^ seed).collect()
 }
 
 impl World {
@@ -48,6 +47,11 @@ impl World {
             disk.write_at(1 << 20, &pattern(1, 1 << 20)).unwrap();
         }
         snapshot::create(&world.host_path("on")).unwrap();
+        let first_class = world.data.path().join("ds/fcd/disk.vmdk");
+        std::fs::create_dir_all(first_class.parent().unwrap()).unwrap();
+        Disk::create(&first_class, &DiskSpec::thin(CAPACITY)).unwrap().write_at(0, b"frozen").unwrap();
+        let child = snapshot::create(&first_class).unwrap().child;
+        Disk::open(child, Access::ReadWrite, Scope::WholeChain).unwrap().write_at(0, b"at now").unwrap();
         world.inventory().store(world.data.path()).unwrap();
         let record = ServerRecord {
             data_dir: world.data.path().to_owned(),
@@ -73,6 +77,13 @@ impl World {
 
     pub(crate) fn faults(&self, rules: &[FaultRule]) {
         store_faults(self.data.path(), rules).unwrap();
+    }
+
+    /// What the user may do from now on, as the server would say it.
+    pub(crate) fn grant(&self, rights: UserRights) {
+        let mut inventory = self.inventory();
+        inventory.rights.insert("root".to_owned(), rights);
+        inventory.store(self.data.path()).unwrap();
     }
 
     pub(crate) fn params(&self, vm: &str) -> ConnectParams {
@@ -133,11 +144,21 @@ impl World {
                 name: "root".to_owned(),
                 password: PasswordHash::new(PASSWORD).unwrap(),
             }],
+            rights: [("root".to_owned(), UserRights::all())].into(),
             sessions: vec![SessionRecord {
                 cookie: CookieHash::new(COOKIE).unwrap(),
                 user: "root".to_owned(),
             }],
             datastores: vec![Datastore::new("ds", self.data.path().join("ds")).unwrap()],
+            disks: vec![FirstClassDiskRecord {
+                id: FIRST_CLASS.to_owned(),
+                datastore: "datastore-1".to_owned(),
+                path: "[ds] fcd/disk-000001.vmdk".parse().unwrap(),
+                snapshots: vec![FirstClassSnapshotRecord {
+                    id: "5-6".to_owned(),
+                    path: "[ds] fcd/disk.vmdk".parse().unwrap(),
+                }],
+            }],
             vms: vec![
                 vm("vm-101", "on", true, LIVE, vec![frozen]),
                 vm("vm-201", "off", false, OFF, Vec::new()),

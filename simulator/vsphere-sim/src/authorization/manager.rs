@@ -116,13 +116,18 @@ fn set(shared: &Shared, user: &str, call: &Call, reset: bool) -> Outcome<Answer>
             if !roles::can_be_granted(world, permission.role_id) {
                 return Err(invalid_argument("permission.roleId", "The role cannot be granted."));
             }
-            if permission.group || !world.has_user(&permission.principal) {
+            let is_known = match permission.group {
+                true => world.has_group(&permission.principal),
+                false => world.has_user(&permission.principal),
+            };
+            if !is_known {
+                let kind = if permission.group { "group" } else { "user" };
                 let value = t::UserNotFound {
                     principal: permission.principal.clone(),
                     unresolved: true,
                     ..Default::default()
                 };
-                return Err(fault(value, format!("There is no user \"{}\".", permission.principal)));
+                return Err(fault(value, format!("There is no {kind} \"{}\".", permission.principal)));
             }
         }
         let mut next = world.stored.authorization.clone();
@@ -130,11 +135,11 @@ fn set(shared: &Shared, user: &str, call: &Call, reset: bool) -> Outcome<Answer>
             next.forget(&entity);
         }
         for permission in &wanted {
-            next.grant(&entity, &permission.principal, permission.role_id, permission.propagate);
+            next.grant(Permission::of_wire(&entity, permission));
         }
         replace(world, next)?;
         for permission in wanted {
-            let event = permission_event(world, &entity, &permission.principal);
+            let event = permission_event(world, &entity, &permission.principal, permission.group);
             let role = role_argument(world, permission.role_id);
             let added = t::PermissionAddedEvent { base: event, role, propagate: permission.propagate };
             let what = format!(
@@ -150,16 +155,17 @@ fn set(shared: &Shared, user: &str, call: &Call, reset: bool) -> Outcome<Answer>
 fn remove(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer> {
     let entity: MoRef = call.required("entity")?;
     let principal: String = call.required("user")?;
+    let group: bool = call.required("isGroup")?;
     shared.update(|world| {
         let mut next = world.stored.authorization.clone();
         let before = next.permissions.len();
-        next.permissions.retain(|known| !(known.is_on(&entity) && known.is_of(&principal)));
+        next.permissions.retain(|known| !(known.is_on(&entity) && known.is_of(&principal, group)));
         if next.permissions.len() == before {
             let message = format!("\"{principal}\" has no permission on this object.");
             return Err(fault(t::NotFound::default(), message));
         }
         replace(world, next)?;
-        let event = t::PermissionRemovedEvent { base: permission_event(world, &entity, &principal) };
+        let event = t::PermissionRemovedEvent { base: permission_event(world, &entity, &principal, group) };
         let what = format!("Permission rule removed for {principal} on {}", event.base.entity.name);
         world.post(Draft::new(event, &what).by(user).on(&entity));
         Ok(Answer::void())
@@ -170,7 +176,9 @@ fn remove(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer> {
 fn replace(world: &mut World, next: super::Authorization) -> Outcome<()> {
     let root = world.root();
     let admin = |permission: &Permission| {
-        permission.role == roles::ADMIN && permission.propagate && permission.is_on(&root)
+        let is_admin = permission.role == roles::ADMIN && permission.propagate;
+        // A group may be empty.
+        is_admin && !permission.group && permission.is_on(&root)
     };
     if !next.permissions.iter().any(admin) {
         let message = "At least one user has to keep the role Admin on the root folder.";
@@ -334,11 +342,11 @@ fn fetch(shared: &Shared, call: &Call) -> Outcome<Answer> {
     Ok(Answer::many(call, &results))
 }
 
-fn permission_event(world: &World, entity: &MoRef, principal: &str) -> t::PermissionEvent {
+fn permission_event(world: &World, entity: &MoRef, principal: &str, group: bool) -> t::PermissionEvent {
     t::PermissionEvent {
         entity: world.entity_argument(entity),
         principal: principal.to_owned(),
-        group: false,
+        group,
         ..Default::default()
     }
 }

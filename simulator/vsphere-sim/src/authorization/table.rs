@@ -4,6 +4,7 @@
 //! here. The rows are for the other methods, and for those that need more, or it elsewhere. A method with neither is
 //! refused as unknown: what nobody has thought about is not carried out.
 
+mod disks;
 mod machines;
 
 use vim_api::MoRef;
@@ -13,7 +14,9 @@ use vim_api::types as t;
 use super::{VIEW, subject_of};
 use crate::dispatch::method_not_found;
 use crate::fault::Outcome;
-use crate::inventory::Wanted;
+use crate::fcd::operation::Operation;
+use crate::inventory;
+use crate::server::folder::Wanted;
 use crate::session::Session;
 use crate::wire::Call;
 use crate::world::World;
@@ -140,6 +143,7 @@ const RULES: &[(&str, Rule)] = &[
     ("QueryVirtualDiskFragmentation", Rule::Stores(FILES, NAMES)),
     ("QueryVirtualDiskGeometry", Rule::Stores(FILES, NAMES)),
     // Machines, and what else is in the inventory.
+    ("AttachDisk_Task", Rule::By(disks::attach)),
     ("ReconfigVM_Task", Rule::By(machines::reconfigure)),
     ("CreateVM_Task", Rule::By(machines::create)),
     ("RegisterVM_Task", Rule::By(machines::register)),
@@ -160,6 +164,9 @@ const RULES: &[(&str, Rule)] = &[
 /// cannot be read.
 pub(super) fn needs(world: &World, session: &Session, call: &Call) -> Outcome<Needs> {
     let asked = Asked { world, session, call };
+    if let Some(operation) = Operation::of(&call.method) {
+        return disks::operate(&asked, operation);
+    }
     let Some((_, rule)) = RULES.iter().find(|(name, _)| *name == call.method) else {
         return match privilege_of(&call.method) {
             Some(privilege) => Ok(vec![(call.this.clone(), privilege.to_owned())]),
@@ -176,6 +183,18 @@ pub(super) fn needs(world: &World, session: &Session, call: &Call) -> Outcome<Ne
         Rule::Stores(privilege, arguments) => asked.on_stores(privilege, arguments)?,
         Rule::By(rule) => rule(&asked)?,
     })
+}
+
+/// What a call to VSLM needs.
+///
+/// # Errors
+/// `MethodNotFound` for a method that nothing is known about; those of arguments that cannot be read.
+pub(super) fn needs_at_disks(world: &World, session: &Session, call: &Call) -> Outcome<Needs> {
+    let asked = Asked { world, session, call };
+    match (call.this.type_name(), call.method.as_str()) {
+        ("VslmTask", _) => Ok(Vec::new()),
+        _ => disks::by_service(&asked),
+    }
 }
 
 /// The privilege that the schema names.
@@ -212,6 +231,12 @@ impl Asked<'_> {
             Some((store, _)) => store.reference(),
             None => self.world.root(),
         }
+    }
+
+    /// The same of a file that is named by such a path or by the URL of its download.
+    fn store_of_file(&self, file: &str) -> MoRef {
+        let path = Wanted::parse(file).and_then(Wanted::into_file).ok().map(|(_, path)| path.to_string());
+        self.store_of(path.as_deref().unwrap_or(file))
     }
 
     /// A privilege on an argument, if it is given.
@@ -305,7 +330,7 @@ fn property_path(
     path: &str,
 ) -> Option<vim_api::dynamic::Value> {
     let subject = subject_of(world, object);
-    let value = world.property(world.node(&subject, None)?, Wanted::whole(property), None)?;
+    let value = world.property(world.node(&subject, None)?, inventory::Wanted::whole(property), None)?;
     get_path(value.as_object()?, path).ok().flatten()
 }
 

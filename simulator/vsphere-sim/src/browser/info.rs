@@ -35,7 +35,9 @@ pub(super) fn info(
     host: &Path,
     is_folder: bool,
 ) -> Option<Poly<t::FileInfo>> {
-    let metadata = fs::symlink_metadata(host).ok()?;
+    // A folder that is not made yet is as old as what it is in.
+    let above = || host.parent().filter(|_| is_folder).map(fs::symlink_metadata);
+    let metadata = fs::symlink_metadata(host).ok().or_else(|| above()?.ok())?;
     let kind = Kind::of(path.file_name(), is_folder);
     let knows_disks = queries.iter().any(|query| query.is::<t::VmDiskFileQuery>());
     if kind == Kind::DiskPart && knows_disks {

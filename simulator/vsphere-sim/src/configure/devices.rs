@@ -213,6 +213,7 @@ impl Work<'_> {
         backing.change_id = None;
         disk.base.backing = Some(Poly::new(backing));
         disk.disk_object_id = None;
+        disk.v_disk_id = None;
         if disk.shares.is_none() {
             disk.shares = Some(Box::new(t::SharesInfo {
                 shares: 1000,
@@ -373,6 +374,7 @@ impl Work<'_> {
         }
         disk.base.backing = Some(Poly::new(backing.clone()));
         disk.disk_object_id.clone_from(&old.disk_object_id);
+        disk.v_disk_id.clone_from(&old.v_disk_id);
         if disk.shares.is_none() {
             disk.shares.clone_from(&old.shares);
         }

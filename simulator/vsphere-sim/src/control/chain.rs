@@ -13,7 +13,7 @@ use super::query::Query;
 use crate::fault::describe;
 use crate::machine::DiskState;
 use crate::world::{Shared, World};
-use crate::{Error, ErrorKind, Result, chain};
+use crate::{Error, ErrorKind, Result};
 
 /// Parts into which a map divides the disk, where the caller does not say.
 const CELLS: u64 = 256;
@@ -66,7 +66,7 @@ pub(super) fn show(shared: &Shared, id: &str, key: i32, query: Query<'_>) -> Res
     let mut attempt = 1;
     loop {
         let known = shared.read(|world| known(world, id, key))?;
-        match draw(&known, cells) {
+        match draw(shared, &known, cells) {
             Err(error) if attempt < ATTEMPTS => {
                 tracing::debug!(
                     error = describe(&error),
@@ -101,7 +101,7 @@ fn known(world: &World, id: &str, key: i32) -> Result<Known> {
     Ok(Known { host: host(&disk.path)?, has_files: !machine.untouched, disk, frozen })
 }
 
-fn draw(known: &Known, cells: u64) -> Result<Value> {
+fn draw(shared: &Shared, known: &Known, cells: u64) -> Result<Value> {
     let grid = Grid::of(known.disk.capacity, cells);
     let mut shown = json!({
         "key": known.disk.key,
@@ -122,7 +122,7 @@ fn draw(known: &Known, cells: u64) -> Result<Value> {
         shown["changed"] = json!([]);
         return Ok(shown);
     }
-    let links = links(known)?;
+    let links = links(shared, known)?;
     let mut drawn = Vec::with_capacity(links.len());
     for (host, link) in &links {
         let own = allocated(host, Scope::TopLink)?;
@@ -152,16 +152,18 @@ fn draw(known: &Known, cells: u64) -> Result<Value> {
 }
 
 /// All links that the live disk or a snapshot needs, parents before their children.
-fn links(known: &Known) -> Result<Vec<(PathBuf, Found)>> {
-    let tops = known.frozen.iter().map(|frozen| (&frozen.host, &frozen.path));
+fn links(shared: &Shared, known: &Known) -> Result<Vec<(PathBuf, Found)>> {
+    let tops = known.frozen.iter().map(|frozen| &frozen.host);
     let mut order = Vec::new();
     let mut found = BTreeMap::new();
-    for (host, top) in tops.chain([(&known.host, &known.disk.path)]) {
+    for host in tops.chain([&known.host]) {
         let disk = open(host, Scope::WholeChain)?;
         let mut parent = None;
         for link in disk.links().into_iter().rev() {
-            let path = chain::beside(top, &link.descriptor)
-                .map_err(|fault| Error::new(ErrorKind::Store, fault.message))?;
+            let path = shared.read(|world| world.path_of(&link.descriptor)).ok_or_else(|| {
+                let what = format!("{} is on no datastore", link.descriptor.display());
+                Error::new(ErrorKind::Store, what)
+            })?;
             if let Entry::Vacant(place) = found.entry(link.descriptor) {
                 order.push(place.key().clone());
                 let cid = format!("{:08x}", link.cid.0);

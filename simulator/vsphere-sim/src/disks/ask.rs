@@ -9,7 +9,7 @@ use vim_api::types as t;
 
 use super::open;
 use crate::fault::{Outcome, from_store};
-use crate::files::{self, Named};
+use crate::files;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -51,15 +51,15 @@ pub(super) fn fragmentation(shared: &Shared, call: &Call) -> Outcome<Answer> {
 pub(super) fn info(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let disk = files::named(shared, call, "name", "datacenter")?;
     let parents: bool = call.optional("includeParents")?.unwrap_or(false);
-    let work = move |_: &Shared, progress: &mut Progress<'_>| {
+    let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         let opened = open(&disk, Access::ReadOnly)?;
         let links = opened.links();
         let shown = if parents { links.len() } else { 1 };
         let mut xml = String::new();
         for (at, link) in links.iter().enumerate().take(shown) {
-            let parent = links.get(at + 1).and_then(|parent| path_of(&disk, parent));
-            let Some(name) = path_of(&disk, link) else { continue };
+            let parent = links.get(at + 1).and_then(|parent| path_of(shared, parent));
+            let Some(name) = path_of(shared, link) else { continue };
             // Writing to a String cannot fail.
             let _ = write!(
                 xml,
@@ -75,10 +75,8 @@ pub(super) fn info(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Ans
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.queryVirtualDiskInfo", Box::new(work)))
 }
 
-/// All links of a disk are in one folder.
-fn path_of(disk: &Named, link: &LinkInfo) -> Option<String> {
-    let name = link.descriptor.file_name()?.to_str()?;
-    Some(disk.path.sibling(name).ok()?.to_string())
+fn path_of(shared: &Shared, link: &LinkInfo) -> Option<String> {
+    shared.read(|world| world.path_of(&link.descriptor)).map(|path| path.to_string())
 }
 
 fn format(disk: &Disk, link: &LinkInfo) -> &'static str {

@@ -151,7 +151,7 @@ impl Action {
                 shared.update(|world| {
                     let machine = world.machine_mut(&id).ok_or_else(|| no_machine(&id))?;
                     for snapshot in &mut machine.snapshots {
-                        snapshots::forget_change_ids(Arc::make_mut(&mut snapshot.config));
+                        snapshots::forget_change_ids(Arc::make_mut(&mut snapshot.config), &|_| true);
                     }
                     Ok(())
                 })

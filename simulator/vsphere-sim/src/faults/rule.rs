@@ -147,6 +147,8 @@ pub enum Mutation {
     BeyondCapacity,
     /// Areas that did not change are there as well: harmless, if all of it is believed.
     ExtraExtents,
+    /// Nothing changed, it says: tracking that lies.
+    Omit,
     /// The change id `*` is answered with a `FileFault`; all others are answered well.
     RefuseAll,
 }

@@ -93,10 +93,11 @@ impl World {
     fn in_datacenter<M: mo::Managed>(&self, id: &str, suits: impl Fn(&Kind) -> bool) -> Vec<MoRef<M>> {
         let tree = &self.stored.tree;
         let Some(datacenter) = tree.datacenter_of(id) else { return Vec::new() };
-        let mut found: Vec<&Entity> =
-            tree.below(&datacenter.id).into_iter().filter(|entity| suits(&entity.kind)).collect();
-        found.sort_by_key(|entity| &entity.id);
-        found.into_iter().map(Entity::typed).collect()
+        tree.below(&datacenter.id)
+            .into_iter()
+            .filter(|entity| suits(&entity.kind))
+            .map(Entity::typed)
+            .collect()
     }
 
     /// The properties of `ManagedEntity`. `entity_name` is escaped already.

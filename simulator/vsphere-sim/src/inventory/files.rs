@@ -1,12 +1,14 @@
 //! The files of a machine, as `layoutEx` and `storage` list them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use sim_store::{Access, DatastorePath, Disk, Scope, space};
+use sim_store::{Access, DatastorePath, Disk, Scope, sharing, space};
 use vim_api::mo;
 use vim_api::types as t;
 
 use super::vm::snapshot_ref;
+use crate::chain;
 use crate::hardware::signed;
 use crate::machine::{DiskState, Machine};
 use crate::world::World;
@@ -29,18 +31,29 @@ impl World {
     }
 
     pub(super) fn storage(&self, machine: &Machine) -> t::VirtualMachineStorageInfo {
-        let usage = self.usage(machine);
-        let home = machine.vmx();
-        let datastore = home.and_then(|vmx| Some(self.stored.tree.datastore(vmx.datastore())?.0));
-        let usage = t::VirtualMachineUsageOnDatastore {
-            datastore: datastore.map(|store| store.typed::<mo::Datastore>()).unwrap_or_default(),
-            committed: signed(usage.committed),
-            uncommitted: signed(usage.uncommitted),
-            unshared: signed(usage.committed),
-            ..Default::default()
+        let home = machine.vmx().map(|vmx| vmx.datastore().to_owned()).unwrap_or_default();
+        let mut stores: BTreeMap<String, [u64; 3]> = BTreeMap::from([(home, [0; 3])]);
+        for disk in machine.disks() {
+            stores.entry(disk.path.datastore().to_owned()).or_default()[2] += disk.capacity;
+        }
+        let shared = self.shared_files(machine);
+        for (path, size) in self.sizes(machine) {
+            let [committed, unshared, _] = stores.entry(path.datastore().to_owned()).or_default();
+            *committed += size;
+            *unshared += if shared.contains(&path) { 0 } else { size };
+        }
+        let usage = |(name, [committed, unshared, capacity]): (String, [u64; 3])| {
+            let datastore = self.stored.tree.datastore(&name);
+            t::VirtualMachineUsageOnDatastore {
+                datastore: datastore.map(|(store, _)| store.typed::<mo::Datastore>()).unwrap_or_default(),
+                committed: signed(committed),
+                uncommitted: signed(capacity.saturating_sub(committed)),
+                unshared: signed(unshared),
+                ..Default::default()
+            }
         };
         t::VirtualMachineStorageInfo {
-            per_datastore_usage: vec![usage],
+            per_datastore_usage: stores.into_iter().map(usage).collect(),
             timestamp: self.clock.now().date_time(),
             ..Default::default()
         }
@@ -111,34 +124,66 @@ impl World {
         }
     }
 
-    /// What is in the machine's folder, sorted by name.
+    /// The files of a machine, by their paths.
     fn files(&self, machine: &Machine) -> Vec<t::VirtualMachineFileLayoutExFileInfo> {
-        let Some(vmx) = machine.vmx().filter(|_| !machine.untouched) else { return Vec::new() };
-        let folder = self.resolve(&vmx).ok().and_then(|path| path.parent().map(ToOwned::to_owned));
-        // Files come and go while a task runs: one that is gone again is not listed.
-        let Some(Ok(entries)) = folder.map(fs::read_dir) else { return Vec::new() };
-        let mut found: Vec<(String, u64)> = entries
-            .flatten()
-            .filter_map(|entry| {
-                Some((entry.file_name().into_string().ok()?, entry.path(), entry.metadata().ok()?))
-            })
-            .filter(|(name, _, metadata)| metadata.is_file() && !name.starts_with('.'))
-            .map(|(name, path, metadata)| (name, space::taken(&path, &metadata)))
-            .collect();
-        found.sort();
-        let info = |(key, (name, size)): (usize, (String, u64))| {
-            let path = vmx.sibling(&name).ok()?;
+        let info = |(key, (path, size)): (usize, (DatastorePath, u64))| {
             Some(t::VirtualMachineFileLayoutExFileInfo {
                 key: i32::try_from(key).ok()?,
                 name: path.to_string(),
-                r#type: kind(&name).to_owned(),
+                r#type: kind(path.file_name()).to_owned(),
                 size: signed(size),
                 unique_size: Some(signed(size)),
                 accessible: Some(true),
                 ..Default::default()
             })
         };
-        found.into_iter().enumerate().filter_map(info).collect()
+        self.sizes(machine).into_iter().enumerate().filter_map(info).collect()
+    }
+
+    /// What is in the machine's folder, and the links of its disks that are elsewhere, with the bytes that they take.
+    fn sizes(&self, machine: &Machine) -> BTreeMap<DatastorePath, u64> {
+        let mut found = BTreeMap::new();
+        let Some(vmx) = machine.vmx().filter(|_| !machine.untouched) else { return found };
+        let folder = self.resolve(&vmx).ok().and_then(|path| path.parent().map(ToOwned::to_owned));
+        // Files come and go while a task runs: one that is gone again is not listed.
+        let Some(Ok(entries)) = folder.map(fs::read_dir) else { return found };
+        for entry in entries.flatten() {
+            let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata()) else {
+                continue;
+            };
+            if metadata.is_file()
+                && !name.starts_with('.')
+                && let Ok(path) = vmx.sibling(&name)
+            {
+                found.insert(path, space::taken(&entry.path(), &metadata));
+            }
+        }
+        let kept = machine.snapshots.iter().flat_map(crate::machine::Snapshot::disks);
+        for disk in machine.disks().into_iter().chain(kept) {
+            let below = chain::descriptors(self, &disk.path);
+            if below.iter().all(|(path, _)| path.parent() == vmx.parent()) {
+                continue;
+            }
+            for path in self.chain(&disk).into_iter().flatten() {
+                let metadata =
+                    self.resolve(&path).ok().and_then(|host| Some((fs::metadata(&host).ok()?, host)));
+                if let Some((metadata, host)) = metadata {
+                    found.insert(path, space::taken(&host, &metadata));
+                }
+            }
+        }
+        found
+    }
+
+    /// The files of a machine's disks that disks in other folders need too.
+    fn shared_files(&self, machine: &Machine) -> BTreeSet<DatastorePath> {
+        let folders: BTreeSet<DatastorePath> =
+            self.sizes(machine).into_keys().map(|path| path.parent()).collect();
+        let needed = |folder: &DatastorePath| {
+            // What cannot be read is no reason to have no answer.
+            self.resolve(folder).and_then(|host| sharing::needed_elsewhere(&host)).unwrap_or_default()
+        };
+        folders.iter().flat_map(needed).filter_map(|host| self.path_of(&host)).collect()
     }
 
     /// The files of each link, the base first.
@@ -146,12 +191,9 @@ impl World {
         let opened =
             self.resolve(&disk.path).and_then(|path| Disk::open(path, Access::ReadOnly, Scope::WholeChain));
         let Ok(opened) = opened else { return Vec::new() };
-        let name = |path: &std::path::Path| {
-            path.file_name().and_then(|name| name.to_str()).and_then(|name| disk.path.sibling(name).ok())
-        };
         let unit = |link: sim_store::LinkInfo| {
             let files = [Some(link.descriptor), Some(link.extent), link.change_track];
-            files.into_iter().flatten().filter_map(|path| name(&path)).collect()
+            files.into_iter().flatten().filter_map(|path| self.path_of(&path)).collect()
         };
         opened.links().into_iter().rev().map(unit).collect()
     }

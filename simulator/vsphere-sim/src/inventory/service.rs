@@ -41,11 +41,12 @@ pub(crate) enum Singleton {
     GuestAuth,
     GuestFiles,
     GuestProcesses,
+    FirstClassDisks,
 }
 
 impl Singleton {
     /// Each with its type, and its id on a vCenter and on a host. A host knows no extensions and no custom fields.
-    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 23] = [
+    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 24] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance", Some("ServiceInstance")),
         (
             Self::Properties,
@@ -109,18 +110,33 @@ impl Singleton {
             "guestOperationsProcessManager",
             Some("ha-guest-operations-process-manager"),
         ),
+        (
+            Self::FirstClassDisks,
+            "VcenterVStorageObjectManager",
+            "VStorageObjectManager",
+            Some("ha-vstorage-object-manager"),
+        ),
     ];
 
     pub(crate) fn of(object: &MoRef, mode: Mode) -> Option<Self> {
         let found = Self::ALL.iter().find(|(manager, type_name, ..)| {
-            *type_name == object.type_name() && manager.id(mode) == Some(object.value())
+            manager.type_in(type_name, mode) == object.type_name() && manager.id(mode) == Some(object.value())
         });
         found.map(|(manager, ..)| *manager)
     }
 
+    /// Its type, which is another on a host for one of them.
+    fn type_in(self, usual: &'static str, mode: Mode) -> &'static str {
+        match (self, mode) {
+            (Self::FirstClassDisks, Mode::HostAgent) => "HostVStorageObjectManager",
+            _ => usual,
+        }
+    }
+
     /// Its reference, by the type that the caller knows it to be of.
     pub(crate) fn reference<M: vim_api::mo::Managed>(self, mode: Mode) -> Option<MoRef<M>> {
-        self.id(mode).map(moref)
+        let (_, usual, ..) = Self::ALL.iter().find(|(manager, ..)| *manager == self)?;
+        self.id(mode).map(|id| MoRef::of_type(self.type_in(usual, mode), id))
     }
 
     fn id(self, mode: Mode) -> Option<&'static str> {
@@ -166,6 +182,7 @@ impl World {
             search_index: manager(Singleton::Search, mode),
             file_manager: manager(Singleton::Files, mode),
             virtual_disk_manager: manager(Singleton::Disks, mode),
+            v_storage_object_manager: manager(Singleton::FirstClassDisks, mode),
             datastore_namespace_manager: manager(Singleton::Namespaces, mode),
             ovf_manager: manager(Singleton::Ovf, mode),
             storage_resource_manager: manager(Singleton::StorageResources, mode),

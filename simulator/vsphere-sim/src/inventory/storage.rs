@@ -143,12 +143,25 @@ impl World {
 
 /// Whether a machine has any file on a datastore.
 pub(crate) fn uses(machine: &Machine, label: &str) -> bool {
-    is_at_home(machine, label) || machine.disks().iter().any(|disk| disk.path.datastore() == label)
+    let kept = machine.snapshots.iter().map(|snapshot| &snapshot.config);
+    is_at_home(machine, label) || kept.chain([&machine.config]).any(|config| has_disks_on(config, label))
+}
+
+/// Whether a link of a disk is on a datastore.
+fn has_disks_on(config: &t::VirtualMachineConfigInfo, label: &str) -> bool {
+    let disks = config.hardware.device.iter().filter_map(|device| device.downcast_ref::<t::VirtualDisk>());
+    disks.filter_map(crate::machine::flat).any(|top| {
+        let mut links = std::iter::successors(Some(top), |link| link.parent.as_deref());
+        links.any(|link| is_on(&link.base.file_name, label))
+    })
 }
 
 /// Whether a machine's folder is on a datastore. Its path is looked at as text: there may be thousands of them.
 fn is_at_home(machine: &Machine, label: &str) -> bool {
-    let path = machine.config.files.vm_path_name.as_deref().unwrap_or_default();
+    is_on(machine.config.files.vm_path_name.as_deref().unwrap_or_default(), label)
+}
+
+fn is_on(path: &str, label: &str) -> bool {
     path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
 }
 

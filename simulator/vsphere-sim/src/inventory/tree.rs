@@ -1,6 +1,6 @@
 //! The inventory tree without its machines: datacenters, folders, clusters, hosts, pools, networks and datastores.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use sim_store::Datastore;
@@ -14,7 +14,9 @@ use crate::mode::Mode;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Entity>", into = "Vec<Entity>")]
 pub(crate) struct Tree {
-    entities: BTreeMap<String, Entity>,
+    entities: HashMap<String, Entity>,
+    /// The ids, in the order in which the entities were made.
+    order: Vec<String>,
     children: HashMap<String, Vec<String>>,
     root: String,
 }
@@ -153,9 +155,9 @@ impl Tree {
         &self.root
     }
 
-    /// All entities, by id.
+    /// All entities, in the order in which they were made; those of the same parent also after another start.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entity> {
-        self.entities.values()
+        self.order.iter().filter_map(|id| self.entities.get(id))
     }
 
     /// What is directly below an entity, in the order in which it was made.
@@ -163,7 +165,7 @@ impl Tree {
         self.children.get(id).into_iter().flatten().filter_map(|child| self.get(child))
     }
 
-    /// The datastores, by id.
+    /// The datastores, in the order in which they were made.
     pub(crate) fn datastores(&self) -> impl Iterator<Item = (&Entity, &Datastore)> {
         self.iter().filter_map(|entity| entity.files().map(|files| (entity, files)))
     }
@@ -178,11 +180,11 @@ impl Tree {
         std::iter::successors(self.get(id), |entity| self.get(entity.parent.as_deref()?))
     }
 
-    /// All that is below an entity, in no particular order.
+    /// All that is below an entity: level by level, and in the order in which it was made.
     pub(crate) fn below(&self, id: &str) -> Vec<&Entity> {
         let mut found = Vec::new();
-        let mut open: Vec<&Entity> = self.children(id).collect();
-        while let Some(entity) = open.pop() {
+        let mut open: VecDeque<&Entity> = self.children(id).collect();
+        while let Some(entity) = open.pop_front() {
             open.extend(self.children(&entity.id));
             found.push(entity);
         }
@@ -226,12 +228,15 @@ impl Tree {
             }
             None => self.root.clone_from(&entity.id),
         }
-        self.entities.insert(entity.id.clone(), entity);
+        if self.entities.insert(entity.id.clone(), entity.clone()).is_none() {
+            self.order.push(entity.id);
+        }
     }
 
     /// Takes an entity without children out.
     pub(crate) fn remove(&mut self, id: &str) -> Option<Entity> {
         let entity = self.entities.remove(id)?;
+        self.order.retain(|other| other != id);
         if let Some(siblings) = entity.parent.as_ref().and_then(|parent| self.children.get_mut(parent)) {
             siblings.retain(|sibling| sibling != id);
         }
@@ -262,7 +267,7 @@ impl From<Tree> for Vec<Entity> {
     /// Parents come before their children, and these in their order.
     fn from(mut tree: Tree) -> Self {
         let mut list = Vec::with_capacity(tree.entities.len());
-        let mut open = std::collections::VecDeque::from([tree.root.clone()]);
+        let mut open = VecDeque::from([tree.root.clone()]);
         while let Some(id) = open.pop_front() {
             open.extend(tree.children.remove(&id).unwrap_or_default());
             list.extend(tree.entities.remove(&id));

@@ -4,7 +4,7 @@ use vim_api::dynamic::{Element, Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
-use super::tree::Kind;
+use super::tree::{Entity, Kind};
 use super::{Wanted, escaped, machine_ref, moref, refs};
 use crate::hardware::{capability, is_nic, signed};
 use crate::machine::{Machine, Power, Snapshot};
@@ -59,6 +59,14 @@ impl World {
         })
     }
 
+    /// The URL by which a datastore is mounted.
+    pub(crate) fn url_of(&self, datastore: &Entity) -> Option<String> {
+        match &datastore.kind {
+            Kind::Datastore { uuid, .. } => Some(self.mode().datastore_url(uuid)),
+            _ => None,
+        }
+    }
+
     /// The URLs of the datastores that a configuration names.
     pub(crate) fn datastore_urls(
         &self,
@@ -70,13 +78,9 @@ impl World {
         names.extend(home.map(|path: sim_store::DatastorePath| path.datastore().to_owned()));
         names.sort();
         names.dedup();
-        let url = |name: String| match &self.stored.tree.datastore(&name)?.0.kind {
-            Kind::Datastore { uuid, .. } => Some(t::VirtualMachineConfigInfoDatastoreUrlPair {
-                name,
-                url: self.mode().datastore_url(uuid),
-                ..Default::default()
-            }),
-            _ => None,
+        let url = |name: String| {
+            let url = self.url_of(self.stored.tree.datastore(&name)?.0)?;
+            Some(t::VirtualMachineConfigInfoDatastoreUrlPair { name, url, ..Default::default() })
         };
         names.into_iter().filter_map(url).collect()
     }

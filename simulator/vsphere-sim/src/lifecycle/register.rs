@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use sim_store::{Access, DatastorePath, Disk, Scope};
+use sim_store::{Access, DatastorePath, Disk, Scope, sharing};
 use vim_api::dynamic::{Element, Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
@@ -263,6 +263,10 @@ fn add_disks(
         let disk = Disk::open(&host, Access::ReadOnly, Scope::WholeChain)
             .map_err(|error| from_store(&error, &file.to_string()))?;
         let uuid = disk.uuid().map_err(|error| from_store(&error, &file.to_string()))?;
+        for link in disk.links() {
+            // Its files may have been brought from elsewhere.
+            sharing::add_all(&link.descriptor).map_err(|error| from_store(&error, &file.to_string()))?;
+        }
         let mut backing = chain::new_backing(
             disk.provisioning() == sim_store::Provisioning::Thin,
             disk.provisioning() == sim_store::Provisioning::EagerThick,

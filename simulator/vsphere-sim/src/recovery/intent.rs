@@ -1,13 +1,13 @@
 //! What a change may make and remove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sim_store::{DatastorePath, Descriptor, snapshot};
+use sim_store::{DatastorePath, Descriptor, sharing, snapshot};
 
-use crate::chain::host_of;
+use crate::chain::{self, host_of};
 use crate::fault::{Outcome, from_store};
 use crate::machine::{DiskState, Machine, Snapshot};
 use crate::world::Shared;
@@ -30,8 +30,15 @@ pub(crate) struct Intent {
     pub(super) trees: Vec<DatastorePath>,
     /// Disks whose capacity and format the machines that have them are to show.
     pub(super) disks: Vec<DatastorePath>,
-    /// The links of the machine's disks, each with its parent: where a link is gone, its parent has its content.
+    /// The links of the disks, each with its parent: where a link is gone, its parent has its content.
     pub(super) links: BTreeMap<DatastorePath, DatastorePath>,
+    /// All links that the machine has. Those that it does not have in the end, and on which links in other folders stand,
+    /// are left to these.
+    #[serde(default)]
+    pub(super) had: BTreeSet<DatastorePath>,
+    /// Links in other folders on which the machine's disks stand: those who have them may be able to merge them.
+    #[serde(default)]
+    pub(super) beneath: BTreeSet<DatastorePath>,
 }
 
 impl Intent {
@@ -81,7 +88,16 @@ impl Intent {
 
     /// Removes one link of a disk.
     pub(crate) fn removes_link(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
-        self.removes(&host_of(shared, path)?, path)?;
+        let host = host_of(shared, path)?;
+        self.removes(&host, path)?;
+        self.had.insert(path.clone());
+        let descriptor = Descriptor::load(&host).map_err(|error| from_store(&error, &path.to_string()))?;
+        if descriptor.parent_in_folder(&host).is_none()
+            && let Some(parent) = shared.read(|world| chain::parent(world, path, &host, &descriptor))
+            && self.stands_on(shared, &parent)?
+        {
+            self.names_chain(shared, parent, false, true)?;
+        }
         Ok(self)
     }
 
@@ -93,7 +109,8 @@ impl Intent {
 
     /// Removes a machine with all of its files, and its folder if nothing else is in it.
     pub(crate) fn removes_all(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
-        self = self.with_links(shared, machine, true)?;
+        let links: Vec<_> = links_of(machine).chain(crate::fcd::doomed_links(shared, machine)).collect();
+        self = self.with_links(shared, links, true)?;
         self.files.extend(machine.own_files());
         self.files.extend(machine.vmx().map(|vmx| vmx.parent()));
         Ok(self)
@@ -101,20 +118,41 @@ impl Intent {
 
     /// Changes the chains of a machine's disks: each link over another, and the files of each snapshot, may go.
     pub(crate) fn changes_chains(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
-        self = self.with_links(shared, machine, false)?.stunned();
+        self = self.with_links(shared, links_of(machine), false)?.stunned();
         self.files
             .extend(machine.snapshots.iter().flat_map(|snapshot| machine.snapshot_files(snapshot.number)));
         Ok(self)
     }
 
+    /// Changes the chains of a disk that no machine need have: each link over another may go.
+    pub(crate) fn changes_links<'p>(
+        self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = &'p DatastorePath>,
+    ) -> Outcome<Self> {
+        self.with_links(shared, links.into_iter().cloned(), false)
+    }
+
+    /// Removes a disk that no machine has, with all of its links.
+    pub(crate) fn removes_links<'p>(
+        self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = &'p DatastorePath>,
+    ) -> Outcome<Self> {
+        self.with_links(shared, links.into_iter().cloned(), true)
+    }
+
     /// Puts new links over some disks.
-    pub(crate) fn makes_children(mut self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
-        for disk in disks {
-            let child = snapshot::next_child(&host_of(shared, &disk.path)?)
-                .map_err(|error| from_store(&error, &disk.path.to_string()))?;
-            for file in disk_files(&crate::chain::beside(&disk.path, &child)?)? {
-                self.makes(shared, file)?;
-            }
+    pub(crate) fn makes_children(self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
+        disks.iter().try_fold(self, |intent, disk| intent.makes_child(shared, &disk.path))
+    }
+
+    /// Puts a new link over another.
+    pub(crate) fn makes_child(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
+        let child = snapshot::next_child(&host_of(shared, path)?)
+            .map_err(|error| from_store(&error, &path.to_string()))?;
+        for file in disk_files(&chain::beside(path, &child)?)? {
+            self.makes(shared, file)?;
         }
         Ok(self)
     }
@@ -127,39 +165,65 @@ impl Intent {
         Ok(self)
     }
 
-    /// Names the links of all of a machine's disks. The bases are among the files only if `bases` says so.
-    fn with_links(mut self, shared: &Shared, machine: &Machine, bases: bool) -> Outcome<Self> {
-        let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
-        let disks: Vec<DiskState> = machine.disks().into_iter().chain(kept).collect();
-        for disk in disks {
-            let mut at = disk.path;
-            while !self.links.contains_key(&at) {
-                let host = host_of(shared, &at)?;
-                let Ok(descriptor) = Descriptor::load(&host) else { break };
-                match &descriptor.parent_hint {
-                    Some(parent) => {
-                        let parent = sibling(&at, parent)?;
-                        self.removes(&host, &at)?;
-                        self.links.insert(at, parent.clone());
-                        at = parent;
-                    }
-                    None => {
-                        if bases && !self.files.contains(&at) {
-                            self.removes(&host, &at)?;
-                        } else if !bases {
-                            self.files.push(data_of(&at, "-ctk.vmdk")?);
-                        }
-                        break;
-                    }
-                }
-            }
+    /// Names the links that these are, and those below them. The bases are among the files only if `bases` says so. What is
+    /// in other folders than a disk is named if it was left to those who stand on it.
+    fn with_links(
+        mut self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = DatastorePath>,
+        bases: bool,
+    ) -> Outcome<Self> {
+        for link in links {
+            self.names_chain(shared, link, bases, false)?;
         }
         Ok(self)
+    }
+
+    /// Names a link and those below it, unless that was done. `left` says that only links in other folders have it.
+    fn names_chain(
+        &mut self,
+        shared: &Shared,
+        top: DatastorePath,
+        bases: bool,
+        mut left: bool,
+    ) -> Outcome<()> {
+        let mut at = top;
+        while self.had.insert(at.clone()) {
+            let host = host_of(shared, &at)?;
+            let Ok(descriptor) = Descriptor::load(&host) else { break };
+            let parent = shared.read(|world| chain::parent(world, &at, &host, &descriptor));
+            if parent.is_some() || left || bases {
+                self.removes(&host, &at)?;
+            } else {
+                self.files.push(data_of(&at, "-ctk.vmdk")?);
+            }
+            if bases || left {
+                self.files.push(at.parent());
+            }
+            let Some(parent) = parent else { break };
+            if descriptor.parent_in_folder(&host).is_some() {
+                self.links.insert(at, parent.clone());
+            } else {
+                left = self.stands_on(shared, &parent)?;
+                if !left {
+                    break;
+                }
+            }
+            at = parent;
+        }
+        Ok(())
+    }
+
+    /// Notes a link in another folder than one of the machine's. Answers whether it was left to those who stand on it.
+    fn stands_on(&mut self, shared: &Shared, parent: &DatastorePath) -> Outcome<bool> {
+        self.beneath.insert(parent.clone());
+        sharing::is_left(&host_of(shared, parent)?).map_err(|error| from_store(&error, &parent.to_string()))
     }
 
     fn removes(&mut self, host: &Path, path: &DatastorePath) -> Outcome<()> {
         let descriptor = Descriptor::load(host).map_err(|error| from_store(&error, &path.to_string()))?;
         self.files.push(path.clone());
+        self.files.push(list_of(path)?);
         self.files.push(sibling(path, &descriptor.extent_file)?);
         self.files.push(match &descriptor.change_track {
             Some(name) => sibling(path, name)?,
@@ -186,6 +250,12 @@ impl Intent {
     }
 }
 
+/// The links that a machine's disks are on top of, now and in its snapshots.
+fn links_of(machine: &Machine) -> impl Iterator<Item = DatastorePath> {
+    let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
+    machine.disks().into_iter().chain(kept).map(|disk| disk.path)
+}
+
 /// The files that a disk, or a link of one, can have.
 fn disk_files(path: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
     let mut files = vec![path.clone()];
@@ -198,6 +268,12 @@ fn disk_files(path: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
 fn data_of(path: &DatastorePath, suffix: &str) -> Outcome<DatastorePath> {
     let stem = path.file_name().strip_suffix(".vmdk").unwrap_or(path.file_name());
     sibling(path, &format!("{stem}{suffix}"))
+}
+
+/// Where the children of a link are listed that are in other folders.
+pub(super) fn list_of(path: &DatastorePath) -> Outcome<DatastorePath> {
+    let list = sharing::list_of(Path::new(path.file_name()));
+    sibling(path, &list.to_string_lossy())
 }
 
 pub(super) fn sibling(path: &DatastorePath, name: &str) -> Outcome<DatastorePath> {

@@ -1,18 +1,20 @@
 //! Settling an intent.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use sim_store::{Access, DatastorePath, Disk, Scope, snapshot};
+use sim_store::{Access, DatastorePath, Disk, Scope, sharing, snapshot};
 
 use super::intent::Intent;
 use super::needed::{is_lived_in, needed};
 use crate::chain::{self, Held, host_of};
 use crate::fault::{Outcome, from_store};
-use crate::machine::{self, Machine};
+use crate::fcd::{self, FirstClassDisk};
+use crate::machine::{self, DiskState, Machine};
 use crate::world::Shared;
 use crate::{disks, files};
 
@@ -28,7 +30,11 @@ pub(super) fn settle(shared: &Shared, intent: &Intent) -> Outcome<()> {
         finish_merges(shared, id)?;
         follow_links(shared, id, intent)?;
     }
+    settle_first_class(shared, intent)?;
     remove(shared, intent)?;
+    for link in &intent.beneath {
+        look_over(shared, link)?;
+    }
     for disk in &intent.disks {
         agree(shared, disk)?;
     }
@@ -77,6 +83,45 @@ fn follow_links(shared: &Shared, id: &str, intent: &Intent) -> Outcome<()> {
     Ok(())
 }
 
+/// The same for the first-class disks that have some of the links, whether a machine has the disks or not.
+fn settle_first_class(shared: &Shared, intent: &Intent) -> Outcome<()> {
+    if intent.links.is_empty() {
+        return Ok(());
+    }
+    follow_first_class(shared, intent);
+    let concerned = |disk: &&FirstClassDisk| disk.paths().any(|path| intent.links.contains_key(path));
+    let disks: Vec<FirstClassDisk> =
+        shared.read(|world| world.first_class.iter().filter(concerned).cloned().collect());
+    for disk in disks {
+        let owned = fcd::owned_links(shared, &disk)?;
+        let host = host_of(shared, &disk.path)?;
+        if host.exists() {
+            snapshot::finish_merges(&host, &owned)
+                .map_err(|error| from_store(&error, &disk.path.to_string()))?;
+        }
+    }
+    follow_first_class(shared, intent);
+    Ok(())
+}
+
+fn follow_first_class(shared: &Shared, intent: &Intent) {
+    shared.update(|world| {
+        let paths = world.first_class.iter().flat_map(FirstClassDisk::paths);
+        let survivor = |path: &DatastorePath| {
+            let mut at = path;
+            while world.resolve(at).is_ok_and(|host| !host.exists()) {
+                at = intent.links.get(at)?;
+            }
+            (at != path).then(|| at.clone())
+        };
+        let moves: BTreeMap<DatastorePath, DatastorePath> =
+            paths.filter_map(|path| Some((path.clone(), survivor(path)?))).collect();
+        if !moves.is_empty() {
+            world.first_class.rename_links(|path| moves.get(path).cloned());
+        }
+    });
+}
+
 /// A merge that died in its last steps leaves a disk that other readers of the format refuse.
 fn finish_merges(shared: &Shared, id: &str) -> Outcome<()> {
     let machine = Held::take(shared, id)?.machine;
@@ -90,7 +135,11 @@ fn finish_merges(shared: &Shared, id: &str) -> Outcome<()> {
 
 fn remove(shared: &Shared, intent: &Intent) -> Outcome<()> {
     let needed = needed(shared, intent)?;
-    let mut doomed: Vec<&DatastorePath> = intent.files.iter().filter(|path| !needed.contains(path)).collect();
+    for link in needed.elsewhere.iter().filter(|link| intent.had.contains(link)) {
+        sharing::leave(&host_of(shared, link)?).map_err(|error| from_store(&error, &link.to_string()))?;
+    }
+    let mut doomed: Vec<&DatastorePath> =
+        intent.files.iter().filter(|path| !needed.files.contains(path)).collect();
     // What is in a folder goes before the folder, and disks' descriptors before their data: these alone are litter.
     let depth = |path: &DatastorePath| path.relative().split('/').count();
     doomed.sort_by_key(|path| (Reverse(depth(path)), path.file_name().len()));
@@ -147,10 +196,27 @@ fn agree(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
     disks::show_machines(shared, path)
 }
 
+/// Where fewer stand on a link than before, those who have it may have something to merge.
+fn look_over(shared: &Shared, link: &DatastorePath) -> Outcome<()> {
+    let near = |disk: &DiskState| disk.path.parent() == link.parent();
+    let owners: Vec<String> = shared.read(|world| {
+        let touched = world.machines().filter(|machine| !machine.untouched);
+        let owners = touched.filter(|machine| machine.disks().iter().any(near));
+        owners.map(|machine| machine.id.clone()).collect()
+    });
+    owners.iter().try_for_each(|id| look_for_merges(shared, id))
+}
+
 /// What is due whenever a machine has stood still: whether more has to be merged, what its descriptors say, and pending
 /// change tracking.
 fn look_through(shared: &Shared, id: &str) -> Outcome<()> {
     chain::refresh(shared, id)?;
+    look_for_merges(shared, id)?;
+    chain::apply_tracking(shared, &Held::take(shared, id)?.machine)
+}
+
+/// Notes whether a machine has links to merge.
+fn look_for_merges(shared: &Shared, id: &str) -> Outcome<()> {
     let machine = Held::take(shared, id)?.machine;
     let owned = chain::owned(shared, &machine)?;
     let mut needed = false;
@@ -164,5 +230,5 @@ fn look_through(shared: &Shared, id: &str) -> Outcome<()> {
             world.post_consolidation(id, before, needed);
         }
     });
-    chain::apply_tracking(shared, &machine)
+    Ok(())
 }

@@ -1,18 +1,38 @@
 //! What a dead process leaves that no intent names.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::host_file;
 use crate::inventory::tree::Holds;
 use crate::world::Shared;
 
+/// Is there while a process runs, and stays when it is killed.
+const RUNNING: &str = ".running";
+
+/// Notes that a process runs. Answers whether the one before it came to its end.
+pub(super) fn begin(data: &Path) -> io::Result<bool> {
+    let path = data.join(RUNNING);
+    let ended = !path.exists();
+    fs::write(&path, [])?;
+    Ok(ended)
+}
+
+/// Notes that this one does. What cannot be noted makes the next start look through all folders.
+pub(super) fn end(data: &Path) {
+    if let Err(error) = fs::remove_file(data.join(RUNNING)) {
+        tracing::warn!(%error, "the end of the simulator is not noted");
+    }
+}
+
 /// Removes the files in the making of processes that are dead.
 pub(super) fn temporaries(shared: &Shared) {
     let data = &shared.settings.data_dir;
     let mut folders: Vec<PathBuf> = shared
         .read(|world| world.stored.tree.datastores().map(|(_, files)| files.root().to_owned()).collect());
-    for folder in [data.clone(), data.join("machines"), data.join("intents")] {
+    for folder in [data.clone(), data.join("machines"), data.join("first-class-disks"), data.join("intents")]
+    {
         sweep(&folder, &mut |_| {});
     }
     while let Some(folder) = folders.pop() {

@@ -95,12 +95,14 @@ async fn carry_out(
 ) -> Outcome<Response> {
     let (head, body) = request.into_parts();
     let wanted = Wanted::of(&head.uri);
-    *set_cookie = access::grant(shared, address, &head, wanted.as_ref().ok()).await?;
-    let wanted = wanted?;
+    let granted = access::grant(shared, address, &head, wanted.as_ref().ok()).await?;
+    *set_cookie = granted.set_cookie;
+    let (wanted, user) = (wanted?, granted.user);
+    shared.read(|world| access::permit(world, &user, &head.method, &wanted))?;
     let shared = Arc::clone(shared);
     match head.method {
         Method::GET | Method::HEAD => {
-            blocking(move || read::answer(&shared, &wanted, &head.method, &head.headers)).await
+            blocking(move || read::answer(&shared, &user, &wanted, &head.method, &head.headers)).await
         }
         Method::PUT | Method::POST => write::put(shared, wanted, head, body).await,
         Method::DELETE => blocking(move || write::delete(&shared, &wanted)).await,

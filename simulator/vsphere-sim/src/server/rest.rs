@@ -122,7 +122,7 @@ impl Asked {
             tracing::info!(user, "REST session ends");
             return Ok(Reply::Nothing);
         }
-        self.tagging(world)
+        self.tagging(world, &user)
     }
 
     fn begin(&self, world: &mut World) -> Result<Reply, Refusal> {
@@ -134,7 +134,7 @@ impl Asked {
         Ok(Reply::Created(json!(id)))
     }
 
-    fn tagging(&self, world: &mut World) -> Result<Reply, Refusal> {
+    fn tagging(&self, world: &mut World, user: &str) -> Result<Reply, Refusal> {
         let no_service = || Refusal::not_found("There is no such service.");
         let base = if self.style == Style::Api { "cis/tagging/" } else { "com/vmware/cis/tagging/" };
         let mut steps = self.path.strip_prefix(base).ok_or_else(no_service)?.split('/');
@@ -161,7 +161,11 @@ impl Asked {
             body: if wrapped && !body["create_spec"].is_null() { body["create_spec"].clone() } else { body },
             nulls: wrapped,
         };
-        world.tagging.carry_out(operation)
+        // Taken out while it is worked on: what the user may do is for the rest of the world to say.
+        let mut tagging = std::mem::take(&mut world.tagging);
+        let done = tagging.carry_out(operation, &world.rights(user), &world.root());
+        world.tagging = tagging;
+        done
     }
 
     fn reply(&self, reply: Reply) -> super::http::Response {
@@ -180,6 +184,7 @@ impl Asked {
         let message = json!({ "id": "vsphere.sim", "default_message": refusal.message, "args": [] });
         let status = match refusal.error_type {
             "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED" => StatusCode::FORBIDDEN,
             "NOT_FOUND" => StatusCode::NOT_FOUND,
             _ => StatusCode::BAD_REQUEST,
         };

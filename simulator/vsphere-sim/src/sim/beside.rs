@@ -1,17 +1,13 @@
-//! What the services beside the API have: storage policies and first-class disks. It is gone when the simulator stops.
+//! Storage policies, which are gone when the simulator stops, and first-class disks, which are not.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::sync::{Arc, PoisonError};
 
-use sim_store::{Access, DatastorePath, Disk, Scope};
+use sim_store::{Access, Disk, Scope};
 
 use super::Sim;
-use crate::beside::{disks, policies};
-use crate::world::Shared;
-use crate::{Error, ErrorKind, Result, random};
-
-/// Folder of the first-class disks on the first datastore.
-const FOLDER: &str = "fcd";
+use crate::beside::policies;
+use crate::world::{Shared, World};
+use crate::{Error, ErrorKind, Result, fcd, random};
 
 impl Sim {
     /// Adds a storage policy and answers its id.
@@ -29,7 +25,7 @@ impl Sim {
         Ok(())
     }
 
-    /// Makes an empty first-class disk of `capacity` bytes, and answers its id.
+    /// Makes an empty thin first-class disk of `capacity` bytes on the first datastore, and answers its id.
     ///
     /// # Errors
     /// `Store` if it cannot be made.
@@ -43,6 +39,14 @@ impl Sim {
     /// `NotFound` for an unknown id; `Store` if the disk cannot be opened.
     pub fn with_first_class_disk<R>(&self, id: &str, work: impl FnOnce(&mut Disk) -> R) -> Result<R> {
         with_disk(&self.shared, id, work)
+    }
+
+    /// Opens a first-class disk, or a snapshot of it, for reading.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown id; `Store` if the disk cannot be opened.
+    pub fn open_first_class_disk(&self, id: &str, snapshot: Option<&str>) -> Result<Disk> {
+        open_disk(&self.shared, id, snapshot, Access::ReadOnly)
     }
 
     /// Ends the sessions of the services beside, and none of the API's.
@@ -70,30 +74,42 @@ pub(crate) fn give_policy(shared: &Shared, vm: &str, disk: Option<i32>, policy: 
 }
 
 pub(crate) fn add_disk(shared: &Shared, name: &str, capacity: u64) -> Result<String> {
-    let failed = |error| Error::store(format!("making the first-class disk {name:?}"), error);
-    let files = shared.read(|world| world.stored.tree.datastores().next().map(|(_, files)| files.clone()));
-    let files = files.ok_or_else(|| Error::new(ErrorKind::Store, "the data folder has no datastore"))?;
-    let id = random::uuid();
-    let path = DatastorePath::new(files.name(), &format!("{FOLDER}/{id}.vmdk")).map_err(failed)?;
-    let folder = files.root().join(FOLDER);
-    fs::create_dir_all(&folder)
-        .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", folder.display()), error))?;
-    let top = folder.join(format!("{id}.vmdk"));
-    Disk::create(&top, &sim_store::DiskSpec::thin(capacity)).map_err(failed)?;
-    shared.update(|world| {
-        let (name, created) = (name.to_owned(), world.clock.now());
-        let snapshots = BTreeMap::new();
-        let disk = disks::Disk { name, capacity, created, tracked: false, top, path, snapshots };
-        world.disks.known.insert(id.clone(), disk);
-    });
+    let first =
+        |world: &World| world.stored.tree.datastores().next().map(|(_, files)| files.name().to_owned());
+    let datastore = shared.read(first);
+    let datastore =
+        datastore.ok_or_else(|| Error::new(ErrorKind::Store, "the data folder has no datastore"))?;
+    let failed = |fault: crate::fault::Fault| {
+        Error::new(ErrorKind::Store, format!("making the first-class disk {name:?}: {}", fault.message))
+    };
+    let wish = fcd::Wish::new(name, &datastore).map_err(failed)?;
+    let id = wish.id.clone();
+    fcd::create(shared, wish, &sim_store::DiskSpec::thin(capacity)).map_err(failed)?;
     Ok(id)
 }
 
 pub(crate) fn with_disk<R>(shared: &Shared, id: &str, work: impl FnOnce(&mut Disk) -> R) -> Result<R> {
-    let top = shared.read(|world| world.disks.known.get(id).map(|disk| disk.top.clone()));
-    let top =
-        top.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no first-class disk {id}")))?;
-    let mut disk = Disk::open(top, Access::ReadWrite, Scope::WholeChain)
-        .map_err(|error| Error::store(format!("opening the first-class disk {id}"), error))?;
-    Ok(work(&mut disk))
+    let stun = shared.read(|world| world.consumer_of(id).map(|(machine, _)| Arc::clone(&machine.stun)));
+    // Whoever has the disk stands still while its chain changes.
+    let stun = stun.unwrap_or_default();
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(work(&mut open_disk(shared, id, None, Access::ReadWrite)?))
+}
+
+pub(crate) fn open_disk(shared: &Shared, id: &str, snapshot: Option<&str>, access: Access) -> Result<Disk> {
+    let failed = |error| Error::store(format!("opening the first-class disk {id}"), error);
+    let host = shared.read(|world| {
+        let missing =
+            |what: &str, id: &str| Error::new(ErrorKind::NotFound, format!("there is no {what} {id}"));
+        let disk = world.first_class.get(id).ok_or_else(|| missing("first-class disk", id))?;
+        let path = match snapshot {
+            None => &disk.path,
+            Some(snapshot) => {
+                let found = disk.snapshots.iter().find(|found| found.id == snapshot);
+                &found.ok_or_else(|| missing("snapshot", snapshot))?.path
+            }
+        };
+        world.resolve(path).map_err(failed)
+    })?;
+    Disk::open(host, access, Scope::WholeChain).map_err(failed)
 }

@@ -15,6 +15,7 @@ use crate::datastores::DatastoreSpec;
 use crate::mode::Mode;
 use crate::style::WireStyle;
 use crate::topology::Topology;
+use crate::users::Group;
 
 /// A simulator that is being described.
 #[must_use = "nothing runs until it is started"]
@@ -24,7 +25,8 @@ pub struct Builder {
     pub(super) user: Option<String>,
     pub(super) password: Option<SecretString>,
     /// Further users: name, password, name of the role.
-    pub(super) users: Vec<(String, SecretString, String)>,
+    pub(super) users: Vec<(String, SecretString, Option<String>)>,
+    pub(super) groups: Vec<(Group, Option<String>)>,
     /// Roles with the ids of their privileges.
     pub(super) roles: Vec<(String, Vec<String>)>,
     pub(super) data_dir: Option<PathBuf>,
@@ -42,19 +44,22 @@ pub struct Builder {
     pub(super) tracking: TrackingRules,
 }
 
-/// When the tracking of a machine's disks begins anew beside the times when it always does, so that change ids of before
-/// are refused. Servers differ here, by release and by storage.
+/// How changed blocks are told of, where servers differ, by release and by storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackingRules {
-    /// When the power goes while the guest runs, by `PowerOffVM_Task`. Not so by default.
+    /// Tracking begins anew, so that change ids of before are refused, when the power goes while the guest runs, by
+    /// `PowerOffVM_Task`. Not so by default.
     pub renewed_by_power_loss: bool,
-    /// When the files of the machine move to another datastore. So by default.
+    /// The same when the files of the machine move to another datastore. So by default.
     pub renewed_by_relocation: bool,
+    /// Most areas in one answer, at least 1; 2,000 by default. With fewer the answers about small disks have several windows too.
+    pub areas_in_answer: usize,
 }
 
 impl Default for TrackingRules {
     fn default() -> Self {
-        Self { renewed_by_power_loss: false, renewed_by_relocation: true }
+        let areas_in_answer = sim_store::tracking::DEFAULT_MAX_EXTENTS;
+        Self { renewed_by_power_loss: false, renewed_by_relocation: true, areas_in_answer }
     }
 }
 
@@ -124,6 +129,7 @@ impl Default for Builder {
             user: None,
             password: None,
             users: Vec::new(),
+            groups: Vec::new(),
             roles: Vec::new(),
             data_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -179,9 +185,24 @@ impl Builder {
 
     /// Adds a user who has a role on the root folder and all below it. The role is one that every server has (`Admin`,
     /// `ReadOnly`, `NoAccess`, `NoCryptoAdmin`), or one of [`add_role`](Self::add_role). A user whose permissions are in
-    /// a data folder already keeps those.
-    pub fn add_user(mut self, name: &str, password: SecretString, role: &str) -> Self {
-        self.users.push((name.to_owned(), password, role.to_owned()));
+    /// a data folder already keeps those. With `None` as the role the user has what its groups have, and without any of
+    /// that no way in.
+    pub fn add_user<'a>(
+        mut self,
+        name: &str,
+        password: SecretString,
+        role: impl Into<Option<&'a str>>,
+    ) -> Self {
+        self.users.push((name.to_owned(), password, role.into().map(str::to_owned)));
+        self
+    }
+
+    /// Adds a group of users, who have its role on the root folder and all below it. On an object where a user and its
+    /// groups have permissions, the user's own counts alone; where only groups have some, what any of them may do. `members`
+    /// are users of this builder. As with users, permissions in a data folder stay, and `None` gives none.
+    pub fn add_group<'a>(mut self, name: &str, members: &[&str], role: impl Into<Option<&'a str>>) -> Self {
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        self.groups.push((Group { name: name.to_owned(), members }, role.into().map(str::to_owned)));
         self
     }
 
@@ -261,7 +282,7 @@ impl Builder {
         self
     }
 
-    /// When change tracking begins anew.
+    /// How changed blocks are told of.
     pub fn tracking(mut self, rules: TrackingRules) -> Self {
         self.tracking = rules;
         self

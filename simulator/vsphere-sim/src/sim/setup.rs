@@ -16,15 +16,17 @@ use vim_api::types as t;
 
 use super::builder::{Builder, Content, DiskSpec, VmSpec};
 use super::{Sim, Thumbprints};
+use crate::authorization::Permission;
 use crate::clock::ServerClock;
 use crate::faults::FaultBook;
 use crate::inventory::escaped;
-use crate::inventory::tree::Holds;
+use crate::inventory::tree::{Holds, Kind};
 use crate::lifecycle::file_stem;
 use crate::machine::{self, Machine, Place, Power};
 use crate::population::Population;
 use crate::recovery::{self, Intent, Journal};
 use crate::server::Role;
+use crate::users::Group;
 use crate::world::{self, LookupEntry, Shared, Stored};
 use crate::{
     Error, ErrorKind, Result, authorization, chain, configure, control, datastores, hardware, lease, random,
@@ -153,9 +155,11 @@ fn populate(
     password: &SecretString,
     sts: LookupEntry,
 ) -> Result<(Arc<Shared>, fs::File)> {
-    let machines = Inventory::machines_path(data_dir);
-    fs::create_dir_all(&machines)
-        .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", machines.display()), error))?;
+    for folder in [Inventory::machines_path(data_dir), Inventory::disks_path(data_dir)] {
+        fs::create_dir_all(&folder).map_err(|error| {
+            Error::caused(ErrorKind::Store, format!("making {}", folder.display()), error)
+        })?;
+    }
     let lock = lock(data_dir)?;
     let mut stored = match state_file::load(data_dir)? {
         Some(stored) if stored.mode != builder.mode => {
@@ -182,6 +186,8 @@ fn populate(
         }
         stored.users.push(user(name, password)?);
     }
+    let disks = state_file::load_disks(data_dir)?;
+    stored.groups = groups(builder, &stored.users)?;
     let on_record = state_file::load_machines(data_dir)?;
     let generated = stored
         .population
@@ -199,8 +205,14 @@ fn populate(
         style: builder.style,
         tracking: builder.tracking,
     };
+    for (entity, files) in stored.tree.datastores() {
+        if let Kind::Datastore { uuid, .. } = &entity.kind {
+            sim_store::volumes::add(files.root(), uuid)
+                .map_err(|error| Error::store("making a datastore known by its uuid", error))?;
+        }
+    }
     let journal = Journal::open(data_dir)?;
-    let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default(), journal));
+    let shared = Arc::new(Shared::new(stored, machines, disks, settings, FaultBook::default(), journal));
     recovery::start(&shared)?;
     grant(&shared, builder)?;
     for spec in &builder.vms {
@@ -214,7 +226,26 @@ fn populate(
     Ok((shared, lock))
 }
 
-/// Adds the roles that are missing, and gives users theirs who have none. The first user may do everything.
+/// The groups, each of users that there are.
+fn groups(builder: &Builder, users: &[UserRecord]) -> Result<Vec<Group>> {
+    let wrong = |what: String| Err(Error::new(ErrorKind::InvalidArgument, what));
+    let mut groups: Vec<Group> = Vec::new();
+    for (group, _) in &builder.groups {
+        let name = &group.name;
+        if groups.iter().any(|known| authorization::same_principal(&known.name, name)) {
+            return wrong(format!("there are two groups {name:?}"));
+        }
+        let is_user =
+            |member: &&String| users.iter().any(|user| authorization::same_principal(&user.name, member));
+        if let Some(stranger) = group.members.iter().find(|member| !is_user(member)) {
+            return wrong(format!("the group {name:?}: there is no user {stranger:?}"));
+        }
+        groups.push(group.clone());
+    }
+    Ok(groups)
+}
+
+/// Adds the roles that are missing, and gives users and groups theirs who have none. The first user may do everything.
 fn grant(shared: &Shared, builder: &Builder) -> Result<()> {
     let wrong = |what: String| Error::new(ErrorKind::InvalidArgument, what);
     shared.update(|world| {
@@ -228,12 +259,16 @@ fn grant(shared: &Shared, builder: &Builder) -> Result<()> {
         }
         let root = world.root();
         let admin = authorization::role_named(world, "Admin").unwrap_or_default();
-        world.stored.authorization.grant(&root, first_user(builder), admin, true);
-        for (user, _, role) in &builder.users {
+        let first = Permission::propagating(&root, first_user(builder), false, admin);
+        world.stored.authorization.grant(first);
+        let users = builder.users.iter().map(|(name, _, role)| (name, false, role));
+        let groups = builder.groups.iter().map(|(group, role)| (&group.name, true, role));
+        for (name, group, role) in users.chain(groups) {
+            let Some(role) = role else { continue };
             let id = authorization::role_named(world, role);
-            let id = id.ok_or_else(|| wrong(format!("{user:?}: there is no role {role:?}")))?;
-            if !world.stored.authorization.knows(user) {
-                world.stored.authorization.grant(&root, user, id, true);
+            let id = id.ok_or_else(|| wrong(format!("{name:?}: there is no role {role:?}")))?;
+            if !world.stored.authorization.knows(name, group) {
+                world.stored.authorization.grant(Permission::propagating(&root, name, group, id));
             }
         }
         Ok(())

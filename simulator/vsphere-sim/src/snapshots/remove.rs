@@ -12,6 +12,7 @@ use vim_api::types as t;
 
 use crate::chain::{self, Held};
 use crate::fault::{Outcome, from_store, not_found};
+use crate::fcd;
 use crate::machine::{self, DiskState, Machine};
 use crate::recovery::{self, Intent};
 use crate::tasks::Progress;
@@ -160,7 +161,7 @@ fn merge_unowned(shared: &Shared, id: &str) -> Outcome<()> {
 }
 
 /// Writes down what links are called after merges.
-fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
+pub(crate) fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
     let moved = |removal: &Removal| match removal {
         Removal::Merged { child, survivor } => Some((child.clone(), survivor.clone())),
         _ => None,
@@ -201,6 +202,7 @@ fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
             found.snapshots = machine.snapshots;
         }
     });
+    fcd::follow_merges(shared, merged);
     // The links above a merged one name another parent now.
     chain::refresh(shared, id)
 }

@@ -51,7 +51,8 @@ pub(super) fn revert(
             let path_of = |key| paths.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
             let reverted = Arc::make_mut(&mut config);
             chain::follow(world, reverted, &path_of);
-            super::forget_change_ids(reverted);
+            // The id that a snapshot stamped is the snapshot's, and not the live disk's.
+            super::forget_change_ids(reverted, &|_| true);
             let now = world.clock.now();
             reverted.modified = now.date_time();
             hardware::connect(reverted, snapshot.power == Power::On);

@@ -19,6 +19,8 @@ const KEYS: [i32; 2] = [2000, 2001];
 /// In bytes: the last grain is short, and so is the last sector's page.
 const CAPACITIES: [usize; 2] = [(1 << 20) + 1536, 640 << 10];
 const GRAIN: usize = 64 << 10;
+/// Few, so that windows are cut.
+const AREAS_IN_ANSWER: usize = 2;
 const MOST_SNAPSHOTS: usize = 4;
 /// Change ids that are remembered of each disk.
 const MOST_KNOWN: usize = 6;
@@ -132,13 +134,16 @@ impl Life {
     fn write(&mut self) {
         let disk = self.disk();
         let capacity = self.oracle.live[disk].content.len();
-        let kind = self.chance.below(6);
+        let kind = self.chance.below(7);
         let (offset, length) = match kind {
             0 => (self.chance.below(capacity), 1 + self.chance.below(5000)),
             1 => (self.chance.below(capacity), 1 + self.chance.below(200_000)),
-            2 => {
-                let edge = GRAIN * (1 + self.chance.below(capacity / GRAIN));
-                (edge - 1 - self.chance.below(3000), 2 + self.chance.below(6000))
+            2 | 6 => {
+                // At an edge of a grain or the disk's end, to the byte: up to it, over it, or just before and behind.
+                let edge = (GRAIN * (1 + self.chance.below(capacity / GRAIN + 1))).min(capacity);
+                let before = [0, 1, 511, self.chance.below(3000)][self.chance.below(4)];
+                let length = [1, before + 1, before + 2, 2 + self.chance.below(6000)][self.chance.below(4)];
+                (edge - 1 - before, length)
             }
             _ => (self.chance.below(capacity) / 4096 * 4096, 4096 * (1 + self.chance.below(40))),
         };
@@ -179,7 +184,10 @@ impl Life {
                         let sector = match work {
                             Work::Write => expected_sector(workload.seed, uuid, lba, tick),
                             Work::Zero | Work::Discard => [0; 512],
-                            Work::Rewrite => continue,
+                            Work::Rewrite => {
+                                self.oracle.touch(disk, lba as usize * 512, 512);
+                                continue;
+                            }
                         };
                         self.oracle.write(disk, lba as usize * 512, &sector);
                     }
@@ -345,7 +353,17 @@ impl Life {
                 (Some(areas), true) => {
                     told.answered += 1;
                     let differs = differing(&known.content, &state.content);
-                    assert!(covers(&areas, &differs), "{}: {areas:?} for {differs:?}", self.story());
+                    let touched = Oracle::touched_since(known.moment, state);
+                    for answer in areas {
+                        assert!(answer.covers(&differs), "{}: {answer:?} for {differs:?}", self.story());
+                        let more = answer.beyond(&touched);
+                        assert!(
+                            more.is_none(),
+                            "{}: {more:?} in {answer:?} since {}",
+                            self.story(),
+                            known.id
+                        );
+                    }
                 }
                 (None, false) => told.refused += 1,
                 (areas, wanted) => panic!(
@@ -365,14 +383,18 @@ impl Life {
                     true => whole,
                     false => differing(&vec![0; state.content.len()], &state.content),
                 };
-                assert!(covers(&areas, &wanted), "{}: * is {areas:?} for {wanted:?}", self.story());
+                for answer in areas {
+                    assert!(answer.covers(&wanted), "{}: * is {answer:?} for {wanted:?}", self.story());
+                    let more = answer.beyond(&state.used).filter(|_| !self.nfs);
+                    assert!(more.is_none(), "{}: {more:?} in {answer:?} was never written", self.story());
+                }
             }
             None if refused => told.refused += 1,
             areas => panic!("{}: * refused {refused}: {areas:?}", self.story()),
         }
     }
 
-    /// All areas, window by window; nothing for a refusal, which has to be a `FileFault`.
+    /// All areas, window by window, from one or two beginnings; nothing for a refusal, which has to be a `FileFault`.
     async fn areas(
         &mut self,
         vm: &mo::VirtualMachine,
@@ -380,17 +402,14 @@ impl Life {
         disk: usize,
         id: &str,
         capacity: usize,
-    ) -> Option<Vec<(usize, usize)>> {
+    ) -> Option<Vec<Answer>> {
         // Anywhere, so that a window that begins within a grain is seen too.
         let first = if self.chance.one_in(2) { 0 } else { self.chance.below(capacity) };
-        let mut all = Vec::new();
-        // A window from the middle on does not tell of what is before it: that is asked for from the beginning.
-        let mut rounds = vec![first as i64];
-        if first > 0 {
-            rounds = vec![first as i64, 0];
-        }
+        // A window from the middle on does not tell of what is before it: that is asked for from the beginning too.
+        let rounds = if first > 0 { vec![first, 0] } else { vec![0] };
+        let mut told = Vec::new();
         for begin in rounds {
-            all.clear();
+            let (mut areas, begin) = (Vec::new(), begin as i64);
             let mut at = begin;
             while at < capacity as i64 {
                 let window = match vm.query_changed_disk_areas(snapshot, KEYS[disk], at, id).await {
@@ -401,20 +420,25 @@ impl Life {
                     }
                 };
                 assert_eq!(window.start_offset, at, "{}", self.story());
-                assert!(window.length > 0 && window.changed_area.len() <= 2000, "{}", self.story());
+                assert!(
+                    window.length > 0 && window.changed_area.len() <= AREAS_IN_ANSWER,
+                    "{}",
+                    self.story()
+                );
                 let mut last = at;
                 for area in &window.changed_area {
                     let end = area.start + area.length;
                     let fits = area.start >= last && area.length > 0 && end <= at + window.length;
                     assert!(fits, "{}: {area:?} in {at} + {}", self.story(), window.length);
                     last = end;
-                    all.push((area.start as usize, end as usize));
+                    areas.push((area.start as usize, end as usize));
                 }
                 at += window.length;
             }
             assert_eq!(at, capacity as i64, "windows sum to the capacity: {}", self.story());
+            told.push(Answer { begin: begin as usize, areas });
         }
-        Some(all)
+        Some(told)
     }
 
     /// What the guest that works by itself notes for itself is not the oracle's to know before.
@@ -474,16 +498,38 @@ impl Life {
     }
 }
 
-fn covers(areas: &[(usize, usize)], wanted: &[(usize, usize)]) -> bool {
-    // Areas that touch are one.
-    let mut joined: Vec<(usize, usize)> = Vec::new();
-    for (start, end) in areas {
-        match joined.last_mut() {
-            Some((_, last)) if last == start => *last = *end,
-            _ => joined.push((*start, *end)),
+/// What is told from a byte on.
+#[derive(Debug)]
+struct Answer {
+    begin: usize,
+    areas: Vec<(usize, usize)>,
+}
+
+impl Answer {
+    /// Whether all of `wanted` that is behind the beginning is in the areas.
+    fn covers(&self, wanted: &[(usize, usize)]) -> bool {
+        // Areas that touch are one.
+        let mut joined: Vec<(usize, usize)> = Vec::new();
+        for (start, end) in &self.areas {
+            match joined.last_mut() {
+                Some((_, last)) if last == start => *last = *end,
+                _ => joined.push((*start, *end)),
+            }
         }
+        let mut behind = wanted.iter().filter(|(_, to)| *to > self.begin);
+        behind.all(|(from, to)| {
+            joined.iter().any(|(start, end)| *start <= (*from).max(self.begin) && to <= end)
+        })
     }
-    wanted.iter().all(|(from, to)| joined.iter().any(|(start, end)| start <= from && to <= end))
+
+    /// The first grain in the areas of which nothing was written.
+    fn beyond(&self, written: &[(usize, usize)]) -> Option<usize> {
+        let mut grains = self.areas.iter().flat_map(|(start, end)| start / GRAIN..end.div_ceil(GRAIN));
+        grains.find(|grain| {
+            let (from, to) = (grain * GRAIN, (grain + 1) * GRAIN);
+            !written.iter().any(|(start, end)| *start < to && from < *end)
+        })
+    }
 }
 
 async fn start(folder: &std::path::Path, nfs: bool, all: Option<AllAreas>, power_loss_renews: bool) -> Sim {
@@ -496,7 +542,11 @@ async fn start(folder: &std::path::Path, nfs: bool, all: Option<AllAreas>, power
     Sim::builder()
         .data_dir(folder)
         .datastore(store)
-        .tracking(TrackingRules { renewed_by_power_loss: power_loss_renews, ..Default::default() })
+        .tracking(TrackingRules {
+            renewed_by_power_loss: power_loss_renews,
+            areas_in_answer: AREAS_IN_ANSWER,
+            ..Default::default()
+        })
         .control("127.0.0.1:0".parse().unwrap())
         .user("model", SecretString::from("of changes"))
         .task_duration(Duration::from_millis(1))

@@ -25,6 +25,18 @@ pub struct DiskState {
     pub content: Rc<Vec<u8>>,
     /// Nothing while it is not tracked.
     pub tracked: Option<Moment>,
+    /// What was written in this life of tracking: nothing else may be told to have changed.
+    pub touched: Rc<Vec<Touched>>,
+    /// What was ever written, in whatever life: nothing else is allocated.
+    pub used: Rc<Vec<(usize, usize)>>,
+}
+
+/// Bytes that were written, changed by that or not, and the number that was in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Touched {
+    pub number: u32,
+    pub start: usize,
+    pub end: usize,
 }
 
 /// A snapshot.
@@ -63,7 +75,8 @@ impl Oracle {
         let mut oracle = Self { wanted: true, ..Self::default() };
         for capacity in capacities {
             let tracked = Some(oracle.new_life());
-            oracle.live.push(DiskState { content: Rc::new(vec![0; *capacity]), tracked });
+            let (content, touched, used) = (Rc::new(vec![0; *capacity]), Rc::default(), Rc::default());
+            oracle.live.push(DiskState { content, tracked, touched, used });
         }
         oracle
     }
@@ -74,25 +87,42 @@ impl Oracle {
     }
 
     pub fn write(&mut self, disk: usize, offset: usize, bytes: &[u8]) {
+        self.touch(disk, offset, bytes.len());
         Rc::make_mut(&mut self.live[disk].content)[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Bytes were written that may have been the same before.
+    pub fn touch(&mut self, disk: usize, start: usize, length: usize) {
+        let (live, end) = (&mut self.live[disk], start + length);
+        Rc::make_mut(&mut live.used).push((start, end));
+        if let Some(Moment { number, .. }) = live.tracked {
+            Rc::make_mut(&mut live.touched).push(Touched { number, start, end });
+        }
     }
 
     /// The machine was stunned: what is configured takes effect.
     pub fn stunned(&mut self) {
         for at in 0..self.live.len() {
-            self.live[at].tracked = match (self.wanted, self.live[at].tracked) {
-                (false, _) => None,
+            let begins = match (self.wanted, self.live[at].tracked) {
+                (true, Some(_)) => continue,
                 (true, None) => Some(self.new_life()),
-                (true, tracked) => tracked,
+                (false, _) => None,
             };
+            self.begin_life(at, begins);
         }
     }
 
     /// Ids that were handed out before are refused from now on.
     pub fn renew(&mut self, disk: usize) {
         if self.live[disk].tracked.is_some() {
-            self.live[disk].tracked = Some(self.new_life());
+            let begins = Some(self.new_life());
+            self.begin_life(disk, begins);
         }
+    }
+
+    fn begin_life(&mut self, disk: usize, tracked: Option<Moment>) {
+        self.live[disk].tracked = tracked;
+        self.live[disk].touched = Rc::default();
     }
 
     pub fn snapshot(&mut self, id: &str) {
@@ -146,6 +176,12 @@ impl Oracle {
     pub fn grow(&mut self, disk: usize, capacity: usize) {
         Rc::make_mut(&mut self.live[disk].content).resize(capacity, 0);
         self.renew(disk);
+    }
+
+    /// What may be told to have changed since a moment of the state's life.
+    pub fn touched_since(moment: Moment, at: &DiskState) -> Vec<(usize, usize)> {
+        let since = at.touched.iter().filter(|touched| touched.number > moment.number);
+        since.map(|touched| (touched.start, touched.end)).collect()
     }
 
     /// Whether the id is to be answered for a disk in this state.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use vim_api::mo::Managed as _;
 use vim_api::types as t;
@@ -28,6 +29,8 @@ pub(crate) struct Seen {
     machines: BTreeMap<String, SeenMachine>,
     /// Disks that no machine may have, by datastore path.
     disks: BTreeMap<String, Vec<u8>>,
+    /// Files that were uploaded, by datastore path.
+    uploads: BTreeMap<String, Vec<u8>>,
 }
 
 pub(crate) async fn look(program: &Program) -> Seen {
@@ -78,7 +81,7 @@ pub(crate) async fn look(program: &Program) -> Seen {
         machines.insert(config.name.clone(), SeenMachine { machine, links, snapshots });
     }
     let root = program.host("[datastore1] x").parent().unwrap().to_owned();
-    let mut disks = BTreeMap::new();
+    let (mut disks, mut uploads) = (BTreeMap::new(), BTreeMap::new());
     for entry in fs::read_dir(root).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         let is_disk = name.starts_with("disks-") && name.ends_with(".vmdk") && !name.ends_with("-flat.vmdk");
@@ -86,8 +89,12 @@ pub(crate) async fn look(program: &Program) -> Seen {
             let path = format!("[datastore1] {name}");
             disks.insert(path.clone(), read(&program.host(&path)));
         }
+        if name.starts_with("upload-") {
+            let path = format!("[datastore1] {name}");
+            uploads.insert(path.clone(), fs::read(program.host(&path)).unwrap());
+        }
     }
-    Seen { machines, disks }
+    Seen { machines, disks, uploads }
 }
 
 fn vmdk_digest(content: &[u8]) -> String {
@@ -122,11 +129,65 @@ fn contents(program: &Program, config: &t::VirtualMachineConfigInfo, links: &mut
     disks
 }
 
+/// The files of a server, for a reader that begins beside one of them: `/vmfs/volumes` is where a host has it.
+struct Host(PathBuf);
+
+impl Host {
+    fn local(&self) -> std::io::Result<vmdk::LocalFolder> {
+        Ok(vmdk::LocalFolder::new(&self.0)?.danger_follow_outside())
+    }
+
+    fn refused<T>() -> std::io::Result<T> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Where a name of a descriptor beside `beside` leads. Names below a parent that was named so have lost their slash.
+fn named(beside: &Path, name: &str) -> PathBuf {
+    match name.trim_start_matches('/').strip_prefix("vmfs/volumes/") {
+        Some(rest) => beside
+            .ancestors()
+            .map(|folder| folder.join(".volumes").join(rest))
+            .find(|path| path.exists())
+            .unwrap_or_else(|| panic!("{name} is nowhere above {}", beside.display())),
+        None => beside.join(name),
+    }
+}
+
+impl vmdk::Folder for Host {
+    fn open(&self, name: &str) -> std::io::Result<Arc<dyn vmdk::ReadAt>> {
+        self.local()?.open(named(&self.0, name).to_str().unwrap())
+    }
+
+    fn open_writable(&self, _: &str) -> std::io::Result<Arc<dyn vmdk::WriteAt>> {
+        Self::refused()
+    }
+
+    fn create(&self, _: &str) -> std::io::Result<Arc<dyn vmdk::WriteAt>> {
+        Self::refused()
+    }
+
+    fn replace(&self, _: &str, _: &[u8]) -> std::io::Result<()> {
+        Self::refused()
+    }
+
+    fn remove(&self, _: &str) -> std::io::Result<()> {
+        Self::refused()
+    }
+}
+
 fn read(path: &Path) -> Vec<u8> {
-    let disk = vmdk::Disk::open_path(path).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+    let folder: Arc<dyn vmdk::Folder> = Arc::new(Host(path.parent().unwrap().to_owned()));
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let opened = vmdk::OpenOptions::new().follow_outside(true).open(&folder, name);
+    let disk = opened.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
     let mut content = vec![0; disk.capacity() as usize];
     disk.read_exact_at(&mut content, 0).unwrap();
-    if std::env::var_os("SIM_KILLS_QEMU").is_some() {
+    let mut links = BTreeSet::new();
+    chain(path, &mut links);
+    // It knows no volumes of a host.
+    let in_one_folder = links.iter().all(|link| link.parent() == path.parent());
+    if std::env::var_os("SIM_KILLS_QEMU").is_some() && in_one_folder {
         let raw = tempfile::NamedTempFile::new().unwrap();
         let mut qemu = Command::new("qemu-img");
         let output = qemu.args(["convert", "-O", "raw"]).arg(path).arg(raw.path()).output();
@@ -213,6 +274,15 @@ fn difference(model: &Model, seen: &Seen) -> Option<String> {
     let paths = |disks: &BTreeMap<String, Vec<u8>>| disks.keys().cloned().collect::<Vec<_>>();
     if paths(&model.disks) != paths(&seen.disks) {
         return Some(format!("disks {:?} instead of {:?}", paths(&seen.disks), paths(&model.disks)));
+    }
+    let uploads = |path: &&String| path.starts_with("[datastore1] upload-");
+    let wanted: BTreeMap<&String, &Vec<u8>> = model.files.iter().filter(|(path, _)| uploads(path)).collect();
+    if wanted != seen.uploads.iter().collect() {
+        let lengths = |all: BTreeMap<&String, &Vec<u8>>| {
+            all.into_iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect::<Vec<_>>()
+        };
+        let found = seen.uploads.iter().collect();
+        return Some(format!("uploads {:?} instead of {:?}", lengths(found), lengths(wanted)));
     }
     let wrong = model.disks.iter().find(|(path, content)| seen.disks[*path] != **content);
     wrong.map(|(path, _)| format!("the content of {path}"))
@@ -329,8 +399,14 @@ pub(crate) fn files(program: &Program, model: &Model, seen: &Seen) {
 fn chain(top: &Path, known: &mut BTreeSet<PathBuf>) {
     let text = fs::read_to_string(top).unwrap_or_else(|error| panic!("{}: {error}", top.display()));
     known.insert(top.to_owned());
+    known.insert(top.with_file_name(format!(".{}.children", top.file_name().unwrap().to_str().unwrap())));
     for line in text.lines() {
-        let quoted = || line.split('"').nth(1).map(|name| top.with_file_name(name));
+        let beside = top.parent().unwrap();
+        let quoted = || {
+            let name = line.split('"').nth(1)?;
+            let path = named(beside, name);
+            Some(if name.starts_with('/') { fs::canonicalize(path).unwrap() } else { path })
+        };
         if line.starts_with("RW ") || line.starts_with("changeTrackPath") {
             known.extend(quoted());
         } else if line.starts_with("parentFileNameHint") {

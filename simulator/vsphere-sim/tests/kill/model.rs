@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     /// Of its disks, by their device keys; known from the program.
     pub(crate) uuids: BTreeMap<i32, sim_store::DiskUuid>,
     pub(crate) consolidation: bool,
+    /// It is a linked clone, or one has been made of it.
+    pub(crate) linked: bool,
     /// Change ids that have to be valid, with the key of their disk and what it held then.
     pub(crate) ids: Vec<(i32, String, Vec<u8>)>,
     /// Snapshots whose ids were looked up.

@@ -9,14 +9,16 @@ use vim_api::{IfExists, MoRef, mo};
 use crate::model::{CAPACITY, Chance, Machine, Model, Snapshot};
 use crate::program::Program;
 
-pub(crate) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 25] = [
     "create",
     "clone",
+    "linked clone",
     "destroy",
     "rename",
     "unregister",
     "register",
     "relocate",
+    "relocate disk",
     "add disk",
     "remove disk",
     "grow",
@@ -32,6 +34,7 @@ pub(crate) const KINDS: [&str; 22] = [
     "move disk",
     "delete disk",
     "import",
+    "upload",
 ];
 
 /// Most machines, and snapshots of one.
@@ -39,24 +42,92 @@ const MANY: usize = 5;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    Create { name: String, import: bool },
-    Clone { vm: String, name: String },
-    Destroy { vm: String },
-    Rename { vm: String, name: String },
-    Unregister { vm: String },
-    Register { vmx: String },
-    Relocate { vm: String },
-    AddDisk { vm: String, key: i32 },
-    RemoveDisk { vm: String, key: i32 },
-    Grow { vm: String, key: i32 },
-    Snapshot { vm: String, name: String },
-    Remove { vm: String, names: Vec<String>, all: bool },
-    Revert { vm: String, name: String },
-    Consolidate { vm: String },
-    Write { vm: String, key: i32, sector: u64, sectors: u64, seed: u64 },
-    CreateDisk { path: String },
-    CopyDisk { from: String, to: String, keep: bool },
-    DeleteDisk { path: String },
+    Create {
+        name: String,
+        import: bool,
+    },
+    Clone {
+        vm: String,
+        name: String,
+    },
+    /// Of a snapshot, on the second datastore if `away`.
+    Link {
+        vm: String,
+        snapshot: String,
+        name: String,
+        away: bool,
+    },
+    Destroy {
+        vm: String,
+    },
+    Rename {
+        vm: String,
+        name: String,
+    },
+    Unregister {
+        vm: String,
+    },
+    Register {
+        vmx: String,
+    },
+    Relocate {
+        vm: String,
+    },
+    /// One disk, to the other datastore.
+    RelocateDisk {
+        vm: String,
+        key: i32,
+    },
+    AddDisk {
+        vm: String,
+        key: i32,
+    },
+    RemoveDisk {
+        vm: String,
+        key: i32,
+    },
+    Grow {
+        vm: String,
+        key: i32,
+    },
+    Snapshot {
+        vm: String,
+        name: String,
+    },
+    Remove {
+        vm: String,
+        names: Vec<String>,
+        all: bool,
+    },
+    Revert {
+        vm: String,
+        name: String,
+    },
+    Consolidate {
+        vm: String,
+    },
+    Write {
+        vm: String,
+        key: i32,
+        sector: u64,
+        sectors: u64,
+        seed: u64,
+    },
+    CreateDisk {
+        path: String,
+    },
+    CopyDisk {
+        from: String,
+        to: String,
+        keep: bool,
+    },
+    DeleteDisk {
+        path: String,
+    },
+    Upload {
+        path: String,
+        bytes: Vec<u8>,
+    },
 }
 
 impl Operation {
@@ -64,8 +135,10 @@ impl Operation {
         model.last += 1;
         let name = format!("{}-{}", kind.replace(' ', "_"), model.last);
         let file = format!("[datastore1] disks-{name}.vmdk");
-        let plain =
-            |(_, machine): &(&String, &Machine)| machine.snapshots.is_empty() && !machine.consolidation;
+        // A disk with links below cannot grow, and so on.
+        let plain = |(_, machine): &(&String, &Machine)| {
+            machine.snapshots.is_empty() && !machine.consolidation && !machine.linked
+        };
         let room = model.machines.len() < MANY;
         let any = |chance: &mut Chance| chance.one(model.machines.keys()).cloned();
         let key = |vm: &String, chance: &mut Chance| chance.one(model.machines[vm].disks.keys()).copied();
@@ -83,11 +156,21 @@ impl Operation {
             "create" if room => Self::Create { name, import: false },
             "import" if room => Self::Create { name, import: true },
             "clone" if room => Self::Clone { vm: any(chance)?, name },
+            "linked clone" if room => {
+                let vm = with_snapshots(chance)?;
+                let snapshot = chance.one(model.machines[&vm].snapshots.keys())?.clone();
+                Self::Link { vm, snapshot, name, away: chance.below(2) == 0 }
+            }
             "destroy" => Self::Destroy { vm: any(chance)? },
             "rename" => Self::Rename { vm: any(chance)?, name },
             "unregister" => Self::Unregister { vm: plain_one(chance)? },
             "register" => Self::Register { vmx: chance.one(model.unregistered.keys())?.clone() },
-            "relocate" => Self::Relocate { vm: plain_one(chance)? },
+            "relocate" => Self::Relocate { vm: any(chance)? },
+            "relocate disk" => {
+                let vm = any(chance)?;
+                let key = key(&vm, chance)?;
+                Self::RelocateDisk { vm, key }
+            }
             "add disk" => {
                 let vm = plain_one(chance)?;
                 let disks = &model.machines[&vm].disks;
@@ -156,6 +239,15 @@ impl Operation {
                 keep: kind == "copy disk",
             },
             "delete disk" => Self::DeleteDisk { path: chance.one(model.disks.keys())?.clone() },
+            "upload" => {
+                let there: Vec<_> = model.files.keys().filter(|path| path.contains("] upload-")).collect();
+                let path = match chance.one(there.into_iter()) {
+                    Some(path) if chance.below(2) == 0 => path.clone(),
+                    _ => format!("[datastore1] {name}.bin"),
+                };
+                let bytes = vec![chance.below(256) as u8; chance.below(3 << 20) as usize];
+                Self::Upload { path, bytes }
+            }
             _ => return None,
         })
     }
@@ -171,6 +263,13 @@ impl Operation {
             Self::Clone { vm, name } => {
                 let disks = model.machines[vm].disks.clone();
                 model.machines.insert(name.clone(), Machine { disks, ..Machine::default() });
+            }
+            Self::Link { vm, snapshot, name, .. } => {
+                let source = machine(model, vm);
+                source.linked = true;
+                let disks = source.snapshots[snapshot].disks.clone();
+                let linked = Machine { disks, linked: true, ..Machine::default() };
+                model.machines.insert(name.clone(), linked);
             }
             Self::Destroy { vm } => drop(model.machines.remove(vm)),
             Self::Rename { vm, name } => {
@@ -191,6 +290,7 @@ impl Operation {
                 machine.vmx.clear();
                 machine.ids.clear();
             }
+            Self::RelocateDisk { vm, key } => machine(model, vm).ids.retain(|(other, ..)| other != key),
             Self::AddDisk { vm, key } => drop(machine(model, vm).disks.insert(*key, zeros())),
             Self::RemoveDisk { vm, key } => {
                 let machine = machine(model, vm);
@@ -248,6 +348,7 @@ impl Operation {
                 model.disks.insert(to.clone(), content);
             }
             Self::DeleteDisk { path } => drop(model.disks.remove(path)),
+            Self::Upload { path, bytes } => drop(model.files.insert(path.clone(), bytes.clone())),
         }
     }
 
@@ -319,6 +420,19 @@ impl Operation {
                 let folder = folder().await?.moref();
                 vm(source).await?.clone_vm_task(&folder, name, &spec).await?.wait().await?;
             }
+            Self::Link { vm: source, snapshot: of, name, away } => {
+                let source = vm(source).await?;
+                let of = snapshot(source.clone(), of.clone()).await?;
+                let path = format!("/DC0/datastore/datastore{}", 1 + u8::from(*away));
+                let location = t::VirtualMachineRelocateSpec {
+                    disk_move_type: Some("createNewChildDiskBacking".to_owned()),
+                    datastore: Some(client.find_one::<mo::Datastore>(&path).await?.object),
+                    ..Default::default()
+                };
+                let spec =
+                    t::VirtualMachineCloneSpec { location, snapshot: Some(of.moref()), ..Default::default() };
+                source.clone_vm_task(&folder().await?.moref(), name, &spec).await?.wait().await?;
+            }
             Self::Destroy { vm: name } => vm(name).await?.destroy_task().await?.wait().await?,
             Self::Rename { vm: old, name } => vm(old).await?.rename_task(name).await?.wait().await?,
             Self::Unregister { vm: name } => vm(name).await?.unregister_vm().await?,
@@ -334,6 +448,22 @@ impl Operation {
                 let other =
                     all.into_iter().map(|found| found.object().cast()).find(|other| !here.contains(other));
                 let spec = t::VirtualMachineRelocateSpec { datastore: other, ..Default::default() };
+                vm.relocate_vm_task(&spec, None).await?.wait().await?;
+            }
+            Self::RelocateDisk { vm: name, key } => {
+                let vm = vm(name).await?;
+                let disk = device(&vm, *key).await?;
+                let backing = disk.backing.as_ref().unwrap();
+                let file =
+                    &backing.downcast_ref::<t::VirtualDiskFlatVer2BackingInfo>().unwrap().base.file_name;
+                let other = if file.starts_with("[datastore1]") { "datastore2" } else { "datastore1" };
+                let path = format!("/DC0/datastore/{other}");
+                let locator = t::VirtualMachineRelocateSpecDiskLocator {
+                    disk_id: *key,
+                    datastore: client.find_one::<mo::Datastore>(&path).await?.object,
+                    ..Default::default()
+                };
+                let spec = t::VirtualMachineRelocateSpec { disk: vec![locator], ..Default::default() };
                 vm.relocate_vm_task(&spec, None).await?.wait().await?;
             }
             Self::AddDisk { vm: name, .. } => {
@@ -386,6 +516,12 @@ impl Operation {
                 disks.move_to(&path(from), &path(to), IfExists::Fail).await?;
             }
             Self::DeleteDisk { path: at } => disks.delete(&path(at)).await?,
+            Self::Upload { path: at, bytes } => {
+                let pieces: Vec<_> =
+                    bytes.chunks(64 << 10).map(|piece| Ok(bytes::Bytes::copy_from_slice(piece))).collect();
+                let content = vim_api::Upload::sized(bytes.len() as u64, futures::stream::iter(pieces));
+                client.datastore_files("DC0").upload(&path(at), content).await?;
+            }
         }
         Ok(())
     }

@@ -39,6 +39,14 @@ impl Program {
         child.wait().unwrap();
     }
 
+    /// Lets it come to its end.
+    pub(crate) async fn end(&mut self) {
+        let child = self.child.get_mut().unwrap();
+        let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(told.success());
+        assert!(child.wait().unwrap().success());
+    }
+
     fn has_ended(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }

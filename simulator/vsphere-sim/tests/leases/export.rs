@@ -206,3 +206,33 @@ async fn downloads_go_wrong_by_rule() {
     assert_eq!(own.require(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Error);
     assert_eq!(answer(&sim, "GET", &url, &[], "").await.0, 410);
 }
+
+#[tokio::test]
+async fn a_linked_clone_comes_out_with_what_it_stands_on() {
+    let sim = two_disks().await;
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    let snapshot = vm.create_snapshot_task("s", None, false, false).await.unwrap().wait().await.unwrap();
+    let location = t::VirtualMachineRelocateSpec {
+        disk_move_type: Some("createNewChildDiskBacking".to_owned()),
+        ..Default::default()
+    };
+    let spec = t::VirtualMachineCloneSpec { location, snapshot: Some(snapshot), ..Default::default() };
+    let clone = vm.clone_vm_task(&MoRef::new("group-v3"), "linked", &spec).await.unwrap();
+    let clone: mo::VirtualMachine = client.bind(&clone.wait().await.unwrap());
+    write(&sim, 2000, &[(5 * MIB, 7, 1000)]);
+    let linked = sim.vm("linked").unwrap();
+    linked.with_live_disk(2000, |disk| disk.write_at(6 * MIB, &[8; 1000])).unwrap().unwrap();
+    let lease = ready(&client, clone.export_vm().await).await;
+    let files = lease.files();
+    for (key, file) in [(2000, &files[0]), (2001, &files[1])] {
+        let stream = download(&sim, &file.url).await;
+        let disk = linked.open_disk(key, None).unwrap();
+        assert_eq!(digest_of(&stream), (linked.disk_sha256(key, None).unwrap(), disk.capacity()));
+    }
+    assert_ne!(
+        linked.disk_sha256(2000, None).unwrap(),
+        sim.vm("vm-1").unwrap().disk_sha256(2000, None).unwrap()
+    );
+    lease.complete().await.unwrap();
+}

@@ -5,7 +5,7 @@ use std::fs;
 use vim_api::dynamic::Poly;
 use vim_api::mo::{self, Managed};
 use vim_api::{Client, DatastorePath, MoRef, types as t};
-use vsphere_sim::Sim;
+use vsphere_sim::{Generated, Sim};
 
 use crate::{MIB, log_in, machine, start};
 
@@ -271,4 +271,26 @@ async fn the_browser_deletes() {
         assert_eq!(refused.fault::<t::FileLocked>().is_some(), is_locked, "{refused}");
         assert!(root.join(kept).exists());
     }
+}
+
+#[tokio::test]
+async fn a_datastore_is_listed_without_making_what_is_on_it() {
+    let sim = Sim::builder().generate(Generated::new(5)).start().await.unwrap();
+    let client = log_in(&sim).await;
+    let spec = t::HostDatastoreBrowserSearchSpec { details: all_details(), ..Default::default() };
+    let root = search(&client, "[datastore1]", &spec).await.unwrap();
+    assert_eq!(names(&root), ["vm-1", "vm-2", "vm-3", "vm-4", "vm-5"]);
+    assert!(root.file.iter().all(|file| file.is::<t::FolderFileInfo>() && file.modification.is_some()));
+    let cookie = crate::folder::session(&sim).await;
+    let page = crate::folder::ask(&sim, "GET", &crate::folder::url(""), &cookie, b"").await;
+    assert!((1..=5).all(|number| page.text().contains(&format!(">vm-{number}/<"))), "{}", page.text());
+    assert_eq!(crate::folder::names(&sim, ""), Vec::<String>::new(), "nothing is made");
+    // Whoever looks further finds files.
+    let inside = search(&client, "[datastore1] vm-3", &spec).await.unwrap();
+    assert!(names(&inside).contains(&"vm-3.vmx"), "{inside:?}");
+    assert_eq!(crate::folder::names(&sim, ""), ["vm-3"]);
+    assert_eq!(names(&search(&client, "[datastore1]", &spec).await.unwrap()).len(), 5);
+    let below = client.bind(&browser(&client).await);
+    let all = below.search_datastore_sub_folders_task("[datastore1]", Some(&spec)).await.unwrap();
+    assert_eq!(all.wait().await.unwrap().len(), 6);
 }

@@ -207,7 +207,11 @@ async fn all_areas(client: &Client, sim: &Sim) -> Option<Vec<(i64, i64)>> {
 #[tokio::test]
 async fn tracking_begins_anew_when_the_rules_say_so() {
     for renewed in [false, true] {
-        let rules = TrackingRules { renewed_by_power_loss: renewed, renewed_by_relocation: renewed };
+        let rules = TrackingRules {
+            renewed_by_power_loss: renewed,
+            renewed_by_relocation: renewed,
+            ..TrackingRules::default()
+        };
         let sim = Sim::builder()
             .topology(vsphere_sim::Topology { datastores: 2, ..Default::default() })
             .tracking(rules)

@@ -259,6 +259,25 @@ async fn a_copy_has_the_bytes_and_another_identity() {
 }
 
 #[tokio::test]
+async fn a_machine_for_which_no_datastore_is_named_is_on_the_first() {
+    let topology = Topology { datastores: 12, ..Topology::default() };
+    let sim = Sim::builder().topology(topology).start().await.unwrap();
+    let client = log_in(&sim).await;
+    let folder: mo::Folder = client.bind(&MoRef::new("group-v3"));
+    let spec = t::VirtualMachineConfigSpec { name: Some("any".to_owned()), ..Default::default() };
+    let made = folder.create_vm_task(&spec, &MoRef::new("resgroup-9"), None).await.unwrap();
+    let made: mo::VirtualMachine = client.bind(&made.wait().await.unwrap());
+    let home = config(&made).await.files.vm_path_name.unwrap();
+    assert_eq!(home, "[datastore1] any/any.vmx");
+    let datacenter: mo::Datacenter = client.bind(&MoRef::new("datacenter-2"));
+    let mut names = Vec::new();
+    for datastore in datacenter.require(mo::Datacenter::DATASTORE).await.unwrap() {
+        names.push(client.bind(&datastore).require(mo::Datastore::NAME).await.unwrap());
+    }
+    assert_eq!(names, (1..=12).map(|number| format!("datastore{number}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn power_has_its_guards() {
     let sim = start(1).await;
     let client = log_in(&sim).await;

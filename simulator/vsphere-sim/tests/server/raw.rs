@@ -124,6 +124,38 @@ async fn hostile_and_broken_requests() {
     );
 }
 
+#[tokio::test]
+async fn cookies_that_are_none() {
+    let sim = start(1).await;
+    let client = crate::log_in(&sim).await;
+    let good =
+        secrecy::ExposeSecret::expose_secret(&client.session_cookie().unwrap()).trim_matches('"').to_owned();
+    let key = client.current_session().await.unwrap().key;
+    let call = envelope(
+        "<CurrentTime xmlns=\"urn:vim25\"><_this type=\"ServiceInstance\">ServiceInstance</_this></CurrentTime>",
+    );
+    let ask = async |cookie: &str| {
+        send(&sim, &post(&format!("Cookie: vmware_soap_session={cookie}\r\n"), &call)).await
+    };
+    for cookie in [
+        "",
+        "\"\"",
+        "0123456789012345678901234567890123456789",
+        &good[..39],
+        &format!("{good}0"),
+        &good.to_uppercase(),
+        // What the API shows of the session opens nothing.
+        &key,
+        "%27%20or%201=1",
+        &"a".repeat(16_000),
+    ] {
+        let answer = ask(cookie).await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{cookie}: {answer}");
+        assert!(answer.contains("xsi:type=\"NotAuthenticated\""), "{cookie}: {answer}");
+    }
+    assert!(ask(&good).await.starts_with("HTTP/1.1 200 "), "the session is as it was");
+}
+
 /// What is newer than the client is not sent to it.
 #[tokio::test]
 async fn answers_suit_the_version_of_the_client() {

@@ -384,6 +384,29 @@ fn the_page_about_rules_is_true() {
     }
 }
 
+/// The page about testing says which test shows a fault: each of them is there.
+#[test]
+fn the_table_of_faults_names_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("../../docs/testing.md")).unwrap();
+    let (_, table) = page.split_once("### Faults, and who shows").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let mut named = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+        let shown = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        for one in shown.split(", ") {
+            let words = quoted(one);
+            let Some(at) = words.iter().position(|word| word.ends_with(".rs")) else { continue };
+            let folder = if at > 0 { "../../vadp/tests/workflow" } else { "tests" };
+            let source = std::fs::read_to_string(root.join(folder).join(&words[at])).unwrap();
+            let test = &words[at + 1];
+            assert!(source.contains(&format!("fn {test}(")), "{} has no test {test}", words[at]);
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
+
 /// What stands between backticks.
 fn quoted(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()

@@ -1,43 +1,50 @@
-//! Who may ask for files: by a session, by a ticket for this one request, or by user name and password.
+//! Who asks for files, by a session, by a ticket for this one request, or by user name and password; and who may.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 
 use super::{Outcome, Refusal, Wanted, blocking};
+use crate::authorization::elsewhere;
 use crate::server::http::{caller, cookie};
-use crate::world::Shared;
+use crate::world::{Shared, World};
 
 /// The cookie of a ticket.
 const TICKET: &str = "vmware_cgi_ticket";
 
-/// Lets a request in. Answers the cookie of the session that a password has begun.
+/// Who asks.
+pub(super) struct Granted {
+    pub(super) user: String,
+    /// Of the session that a password has begun.
+    pub(super) set_cookie: Option<String>,
+}
+
+/// Finds out who asks.
 pub(super) async fn grant(
     shared: &Arc<Shared>,
     address: SocketAddr,
     head: &Parts,
     wanted: Option<&Wanted>,
-) -> Outcome<Option<String>> {
+) -> Outcome<Granted> {
     shared.update_if(|world| world.expire_idle());
     let caller = caller(&head.headers, address);
     let ticket = cookie(&head.headers, TICKET);
     let known = shared.read_mut(|world| {
         if let Some(session) = caller.cookie.as_deref()
-            && world.sessions.get(session).is_some()
+            && let Some(user) = world.sessions.get(session).map(|session| session.user.clone())
         {
             world.note_activity(session);
-            return true;
+            return Some(user);
         }
-        let (Some(ticket), Some(wanted)) = (&ticket, wanted) else { return false };
-        world.spend_ticket(ticket, &head.method, wanted)
+        world.spend_ticket(ticket.as_ref()?, &head.method, wanted?)
     });
-    if known {
-        return Ok(None);
+    if let Some(user) = known {
+        return Ok(Granted { user, set_cookie: None });
     }
     let denied = || Refusal::new(StatusCode::UNAUTHORIZED, "Files want a session, a ticket or a password.");
     let (user, password) = basic(&head.headers).ok_or_else(denied)?;
@@ -46,7 +53,29 @@ pub(super) async fn grant(
         .ok_or_else(denied)?;
     // Passwords are hashed slowly on purpose.
     blocking(move || if record.password.verify(&password) { Ok(()) } else { Err(denied()) }).await?;
-    Ok(Some(shared.update(|world| world.open_session(user, &caller).set_cookie())))
+    if !shared.read(|world| world.rights(&user).are_any()) {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, format!("{user} has no permission on anything.")));
+    }
+    let set_cookie = Some(shared.update(|world| world.open_session(user.clone(), &caller).set_cookie()));
+    Ok(Granted { user, set_cookie })
+}
+
+/// Refuses what a user has no privilege for: on the datastore, or where none is named on the datacenter. Of the list of
+/// datacenters everybody sees as much as the inventory shows.
+pub(super) fn permit(world: &World, user: &str, method: &Method, wanted: &Wanted) -> Outcome<()> {
+    let Some(object) = wanted.object(world)? else { return Ok(()) };
+    let privilege = match *method {
+        _ if object.type_name() == "Datacenter" => elsewhere::SEE,
+        Method::GET | Method::HEAD => elsewhere::READ_FILES,
+        _ => elsewhere::CHANGE_FILES,
+    };
+    match world.rights(user).has(&object, privilege) {
+        true => Ok(()),
+        false => {
+            let text = format!("NoPermission: {user} lacks {privilege} on {}.", object.value());
+            Err(Refusal::new(StatusCode::FORBIDDEN, text))
+        }
+    }
 }
 
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {

@@ -1,5 +1,6 @@
 //! Lists as pages, for people and for programs that follow links.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 
@@ -38,8 +39,8 @@ pub(super) fn datastores(datacenter: &str, names: &[String]) -> Response {
     page(&format!("Datastores in {datacenter}"), Some("/folder".to_owned()), names.iter().map(line))
 }
 
-/// What is in a folder, sorted by name.
-pub(super) fn folder(entry: &Entry) -> Outcome<Response> {
+/// What is in a folder, sorted by name, with the folders that are not made yet.
+pub(super) fn folder(entry: &Entry, mut unmade: BTreeSet<String>) -> Outcome<Response> {
     let query = query(&entry.datacenter, entry.path.datastore());
     let failed = |error: &io::Error| Refusal::of_io(error, &entry.path);
     let mut lines = Vec::new();
@@ -51,18 +52,11 @@ pub(super) fn folder(entry: &Entry) -> Outcome<Response> {
         if is_temporary(&name) {
             continue;
         }
-        let inside = match entry.path.relative() {
-            "" => encoded(&name),
-            folder => format!("{}/{}", encoded(folder), encoded(&name)),
-        };
-        let slash = if metadata.is_dir() { "/" } else { "" };
-        lines.push(Line {
-            name: format!("{name}{slash}"),
-            link: format!("/folder/{inside}{slash}?{query}"),
-            modified: metadata.modified().map(http_date).unwrap_or_default(),
-            size: if metadata.is_dir() { "-".to_owned() } else { metadata.len().to_string() },
-        });
+        unmade.remove(&name);
+        let modified = metadata.modified().map(http_date).unwrap_or_default();
+        lines.push(line(entry, &query, &name, modified, (!metadata.is_dir()).then(|| metadata.len())));
     }
+    lines.extend(unmade.iter().map(|name| line(entry, &query, name, String::new(), None)));
     lines.sort_by(|one, other| one.name.cmp(&other.name));
     let parent = match entry.path.relative() {
         "" => format!("/folder?dcPath={}", encoded(&entry.datacenter)),
@@ -72,6 +66,21 @@ pub(super) fn folder(entry: &Entry) -> Outcome<Response> {
         },
     };
     Ok(page(&entry.path.to_string(), Some(parent), lines.into_iter()))
+}
+
+/// A line for something in a folder: a file has a size, in bytes.
+fn line(entry: &Entry, query: &str, name: &str, modified: String, size: Option<u64>) -> Line {
+    let inside = match entry.path.relative() {
+        "" => encoded(name),
+        folder => format!("{}/{}", encoded(folder), encoded(name)),
+    };
+    let slash = if size.is_some() { "" } else { "/" };
+    Line {
+        name: format!("{name}{slash}"),
+        link: format!("/folder/{inside}{slash}?{query}"),
+        modified,
+        size: size.map_or_else(|| "-".to_owned(), |size| size.to_string()),
+    }
 }
 
 fn page(title: &str, parent: Option<String>, lines: impl Iterator<Item = Line>) -> Response {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use hyper::{StatusCode, Uri};
 use sim_store::{Datastore, DatastorePath};
+use vim_api::MoRef;
 
 use super::{Outcome, Refusal, is_at};
 use crate::inventory::places::{HOST_DATACENTER, percent_decoded};
+use crate::inventory::tree::Entity;
 use crate::population;
 use crate::world::{Shared, World};
 
@@ -22,10 +24,10 @@ pub(crate) struct Wanted {
 
 /// What there is at a place.
 pub(super) enum Place {
-    /// The list of all datacenters.
-    Datacenters(Vec<String>),
-    /// The list of a datacenter's datastores.
-    Datastores { datacenter: String, names: Vec<String> },
+    /// The list of all datacenters, by their paths.
+    Datacenters(Vec<(String, MoRef)>),
+    /// The list of a datacenter's datastores, by their names.
+    Datastores { datacenter: String, stores: Vec<(String, MoRef)> },
     /// A file or folder, or one that could be.
     Entry(Entry),
 }
@@ -85,30 +87,53 @@ impl Wanted {
             .map_err(|fault| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, fault.message))
     }
 
-    /// Finds it. A vCenter has to be told the datacenter; a host has only one.
-    pub(super) fn find(&self, world: &World) -> Outcome<Place> {
-        let missing = |what: String| Refusal::new(StatusCode::NOT_FOUND, what);
+    /// The datastore that is meant, or the datacenter; `None` for the list of these.
+    pub(super) fn object(&self, world: &World) -> Outcome<Option<MoRef>> {
+        let Some((_, datacenter)) = self.find_datacenter(world)? else { return Ok(None) };
+        let store = self.find_datastore(world, &datacenter)?;
+        Ok(Some(store.map_or(datacenter, |(entity, _)| entity.reference())))
+    }
+
+    /// A vCenter has to be told the datacenter; a host has only one.
+    fn find_datacenter(&self, world: &World) -> Outcome<Option<(String, MoRef)>> {
         if self.datacenter.is_none() && self.datastore.is_none() && self.path.is_empty() {
-            let names = world.datacenters().into_iter().map(|(path, _)| path).collect();
-            return Ok(Place::Datacenters(names));
+            return Ok(None);
         }
         let name = self.datacenter.as_deref().unwrap_or(HOST_DATACENTER);
-        let datacenter = world.datacenter_at(name);
-        let datacenter = datacenter.ok_or_else(|| missing(format!("There is no datacenter {name:?}.")))?;
-        let name = name.trim_matches('/').to_owned();
+        let found = world.datacenter_at(name);
+        let found = found.ok_or_else(|| missing(format!("There is no datacenter {name:?}.")))?;
+        Ok(Some((name.trim_matches('/').to_owned(), found)))
+    }
+
+    fn find_datastore<'w>(
+        &self,
+        world: &'w World,
+        datacenter: &MoRef,
+    ) -> Outcome<Option<(&'w Entity, &'w Datastore)>> {
         let Some(wanted) = &self.datastore else {
-            if !self.path.is_empty() {
-                return Err(missing("The URL names no datastore.".to_owned()));
-            }
-            let names = world.datastores_in(&datacenter).map(|(_, files)| files.name().to_owned()).collect();
-            return Ok(Place::Datastores { datacenter: name, names });
+            return match self.path.is_empty() {
+                true => Ok(None),
+                false => Err(missing("The URL names no datastore.")),
+            };
         };
-        let same = |files: &&Datastore| {
+        let same = |(_, files): &(&Entity, &Datastore)| {
             let own = files.name();
             own == wanted || own.as_bytes() == percent_decoded(wanted)
         };
-        let files = world.datastores_in(&datacenter).map(|(_, files)| files).find(same);
-        let files = files.ok_or_else(|| missing(format!("The datacenter has no datastore {wanted:?}.")))?;
+        let found = world.datastores_in(datacenter).find(same);
+        found.map(Some).ok_or_else(|| missing(format!("The datacenter has no datastore {wanted:?}.")))
+    }
+
+    /// Finds it.
+    pub(super) fn find(&self, world: &World) -> Outcome<Place> {
+        let Some((name, datacenter)) = self.find_datacenter(world)? else {
+            return Ok(Place::Datacenters(world.datacenters()));
+        };
+        let Some((_, files)) = self.find_datastore(world, &datacenter)? else {
+            let stores = world.datastores_in(&datacenter);
+            let stores = stores.map(|(entity, files)| (files.name().to_owned(), entity.reference()));
+            return Ok(Place::Datastores { datacenter: name, stores: stores.collect() });
+        };
         let path = DatastorePath::new(files.name(), &self.path)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         // What leads out of the datastore is not there, as far as anybody outside is concerned.
@@ -122,6 +147,10 @@ impl Wanted {
         };
         Ok(Place::Entry(Entry { datacenter: name, path, host }))
     }
+}
+
+fn missing(what: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, what)
 }
 
 fn text_of(encoded: &str) -> Outcome<String> {

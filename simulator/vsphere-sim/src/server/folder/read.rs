@@ -17,14 +17,16 @@ use hyper::header::{
     IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use hyper::{Method, StatusCode};
+use vim_api::MoRef;
 
 use super::place::{Entry, Place};
 use super::range::Part;
 use super::{Outcome, Refusal, Wanted, date, listing};
 use crate::host_file;
 use crate::in_use;
+use crate::population;
 use crate::server::http::Response;
-use crate::world::Shared;
+use crate::world::{Shared, World};
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
@@ -32,25 +34,37 @@ const PIECE: usize = 256 << 10;
 /// What holes are made of: nothing is read for them.
 static ZEROS: [u8; PIECE] = [0; PIECE];
 
-/// Answers a file, of which the body is read while it is sent, or the list of a folder. Hyper leaves the body of an
+/// Answers a file, of which the body is read while it is sent, or the list of a folder; of datacenters and datastores those
+/// that the user sees. Hyper leaves the body of an
 /// answer to `HEAD` away, and its headers as they are.
 pub(super) fn answer(
     shared: &Shared,
+    user: &str,
     wanted: &Wanted,
     method: &Method,
     headers: &HeaderMap,
 ) -> Outcome<Response> {
     wanted.prepare(shared)?;
+    let seen = |all: Vec<(String, MoRef)>| {
+        let seen = |world: &World| {
+            let rights = world.rights(user);
+            let seen = all.into_iter().filter(|(_, object)| rights.sees(object));
+            seen.map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        shared.read(seen)
+    };
     let entry = match shared.read(|world| wanted.find(world))? {
-        Place::Datacenters(names) => return Ok(listing::datacenters(&names)),
-        Place::Datastores { datacenter, names } => return Ok(listing::datastores(&datacenter, &names)),
+        Place::Datacenters(all) => return Ok(listing::datacenters(&seen(all))),
+        Place::Datastores { datacenter, stores } => {
+            return Ok(listing::datastores(&datacenter, &seen(stores)));
+        }
         Place::Entry(entry) => entry,
     };
     let failed = |error: &io::Error| Refusal::of_io(error, &entry.path);
     // Opening a pipe would wait for whoever writes into it.
     let metadata = std::fs::metadata(&entry.host).map_err(|error| failed(&error))?;
     if metadata.is_dir() {
-        return listing::folder(&entry);
+        return listing::folder(&entry, population::unmade_folders(shared, &entry.path));
     }
     if !metadata.is_file() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("{} is no file.", entry.path)));

@@ -1,0 +1,346 @@
+//! What a prune does in one case each.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use vadp_repository::{
+    CheckDepth, ChunkStore, DiskSpec, ErrorKind, FaultPlan, FaultStore, MachineId, MemoryStore, ObjectName,
+    PackAction, PointDraft, PruneOptions, Repository, Retention, StoreFuture, StoredObject,
+};
+
+use crate::support::*;
+
+async fn fresh() -> Arc<MemoryStore> {
+    let store = Arc::new(MemoryStore::new());
+    init(Arc::clone(&store) as Arc<dyn ChunkStore>).await;
+    store
+}
+
+fn keep_last(count: u32) -> PruneOptions {
+    options(|options| {
+        let mut retention = Retention::default();
+        retention.last = count;
+        options.retention = retention;
+    })
+}
+
+fn count(store: &MemoryStore, folder: &str) -> usize {
+    store.names().iter().filter(|name| name.starts_with(&format!("{folder}/"))).count()
+}
+
+#[tokio::test]
+async fn packs_are_marked_first_and_deleted_after_the_grace_period() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    store.advance(GRACE * 2);
+    back_up(&repo, "web", &[4, 5, 6, 0, 0, 0], 2).await.unwrap();
+    let packs = count(&store, "packs");
+    let before = store.names();
+    let plan = repo.plan_prune(keep_last(1)).await.unwrap();
+    assert_eq!(before, store.names(), "a plan writes nothing");
+    assert_eq!(plan.points().iter().filter(|verdict| !verdict.stays()).count(), 1);
+    assert_eq!(plan.total(PackAction::Mark).0, 2, "{plan}");
+    assert!(plan.to_string().contains("remove"), "{plan}");
+    let report = plan.apply().await.unwrap();
+    assert_eq!((report.points_removed, report.packs_marked, report.packs_deleted), (1, 2, 0));
+    assert!(report.bytes_marked > 0);
+    assert_eq!((count(&store, "packs"), count(&store, "tombstones"), count(&store, "locks")), (packs, 2, 0));
+    // Too early, then in time.
+    store.advance(GRACE / 2);
+    let report = prune(&store, keep_last(1)).await.unwrap();
+    assert_eq!((report.packs_marked, report.packs_deleted), (0, 0));
+    store.advance(GRACE / 2);
+    let report = prune(&store, keep_last(1)).await.unwrap();
+    assert_eq!((report.packs_marked, report.packs_deleted, report.bytes_marked), (0, 2, 0));
+    assert!(report.bytes_deleted > 0);
+    nothing_is_left(&open(&store).await.unwrap(), &store.names()).await;
+    assert_eq!(verify_all(&repo).await.len(), 1);
+}
+
+#[tokio::test]
+async fn without_anybody_else_nothing_waits() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    for time in 1..5 {
+        back_up(&repo, "web", &[time as u8, 2, 3, time as u8 + 10, 0, 0], time).await.unwrap();
+    }
+    let report = prune(&store, keep_last(1).danger_nobody_writes()).await.unwrap();
+    assert_eq!(report.points_removed, 3);
+    assert!(report.packs_deleted > 0 && report.packs_rewritten > 0, "{report:?}");
+    nothing_is_left(&open(&store).await.unwrap(), &store.names()).await;
+    // Who had the repository open finds what was moved.
+    assert_eq!(verify_all(&repo).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_pack_that_is_needed_again_loses_its_mark() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    back_up(&repo, "web", &[4, 5, 6, 0, 0, 0], 2).await.unwrap();
+    store.advance(GRACE * 2);
+    prune(&store, keep_last(1)).await.unwrap();
+    // As if the backup had looked for marks just before they were made.
+    let marks: Vec<String> =
+        store.names().into_iter().filter(|name| name.starts_with("tombstones/")).collect();
+    assert!(!marks.is_empty());
+    marks.iter().for_each(|name| store.tamper(name, |_| None));
+    back_up(&open(&store).await.unwrap(), "db", &[1, 2, 3, 0, 0, 0], 3).await.unwrap();
+    marks.iter().for_each(|name| store.tamper(name, |_| Some(Bytes::new())));
+    store.advance(GRACE * 2);
+    let report = prune(&store, keep_last(1)).await.unwrap();
+    assert_eq!((report.packs_deleted, report.packs_restored), (0, 2), "{report:?}");
+    assert_eq!(count(&store, "tombstones"), 0);
+    assert_eq!(verify_all(&open(&store).await.unwrap()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_backup_notices_what_a_prune_has_taken_or_moved() {
+    for rewritten in [false, true] {
+        let store = fresh().await;
+        let repo = open(&store).await.unwrap();
+        let old = back_up(&repo, "web", &[1, 2, 3, 4, 0, 0], 1).await.unwrap();
+        back_up(&repo, "web", if rewritten { &[1, 0, 0, 0, 0, 0] } else { &[9, 0, 0, 0, 0, 0] }, 2)
+            .await
+            .unwrap();
+        store.advance(GRACE * 2);
+        // This one builds on chunk 1, which is in a pack with others that nobody needs.
+        let image = [1, 0, 0, 0, 0, 8];
+        let writer = write(&repo, "db", &image, 3, None).await.unwrap();
+        let other = open(&store).await.unwrap();
+        let report = other.plan_prune(keep_last(1)).await.unwrap().apply().await.unwrap();
+        assert_eq!(report.points_removed, 1);
+        assert!(!verify_all(&repo).await.contains(&old));
+        let committed = commit(writer, &image).await;
+        match rewritten {
+            true => _ = committed.unwrap(),
+            false => assert_eq!(committed.unwrap_err().kind(), ErrorKind::Conflict),
+        }
+        verify_all(&open(&store).await.unwrap()).await;
+        settle(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_backup_is_left_alone_and_a_longer_one_is_told() {
+    for (waits, ends_well) in [(GRACE / 3, true), (GRACE * 2, false)] {
+        let store = fresh().await;
+        let repo = open(&store).await.unwrap();
+        // Bytes that do not compress, so that packs get full before the commit, and no index object names them.
+        let writer = repo.begin(PointDraft::new(MachineId::new("web").unwrap())).await.unwrap();
+        let spec = DiskSpec { key: "disk".to_owned(), capacity_bytes: 16 * CHUNK as u64 };
+        let mut disk = writer.disk(spec, None).unwrap();
+        let mut chance = Chance(7);
+        for chunk in 0..16 {
+            let noise: Vec<u8> = (0..CHUNK / 8).flat_map(|_| chance.below(u64::MAX).to_le_bytes()).collect();
+            disk.put(chunk, Bytes::from(noise)).await.unwrap();
+        }
+        disk.finish().await.unwrap();
+        assert!(count(&store, "packs") > 1 && count(&store, "index") == 0);
+        store.advance(waits);
+        prune(&store, keep_last(1)).await.unwrap();
+        store.advance(waits);
+        prune(&store, keep_last(1)).await.unwrap();
+        let committed = writer.commit(Bytes::new(), BTreeMap::new()).await;
+        match ends_well {
+            true => _ = committed.unwrap(),
+            false => assert_eq!(committed.unwrap_err().kind(), ErrorKind::Conflict),
+        }
+        let report = open(&store).await.unwrap().check(CheckDepth::Deep).await.unwrap();
+        assert!(report.damage.iter().all(|damage| damage.lost.is_empty()), "{report}");
+        assert_eq!(report.points, u64::from(ends_well));
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_keeps_is_reported_and_stays_whole() {
+    let inner = fresh().await;
+    let repo = open(&inner).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    back_up(&repo, "web", &[4, 5, 6, 0, 0, 0], 2).await.unwrap();
+    inner.advance(GRACE * 2);
+    let mut plan = FaultPlan::default();
+    plan.locked = true;
+    let locked = Arc::new(FaultStore::new(Arc::clone(&inner), plan));
+    let report = prune(&locked, keep_last(1)).await.unwrap();
+    assert_eq!((report.points_removed, report.packs_marked), (0, 0), "the point stays, so its packs do");
+    assert_eq!(report.refused.len(), 1, "{report:?}");
+    assert!(
+        report.refused[0].0.starts_with("points/") && report.refused[0].1.contains("locked"),
+        "{report:?}"
+    );
+    assert_eq!(verify_all(&repo).await.len(), 2);
+}
+
+#[tokio::test]
+async fn one_prune_at_a_time() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    // A prune that died when it had its lease.
+    let mut plan = FaultPlan::default();
+    plan.crash_at = Some(u64::MAX);
+    let counting = Arc::new(FaultStore::new(Arc::new(store.fork()), plan));
+    let planned = open(&counting).await.unwrap().plan_prune(keep_last(1)).await.unwrap();
+    plan.crash_at = Some(counting.operations() + 1);
+    drop(planned);
+    let faulty = Arc::new(FaultStore::new(Arc::clone(&store), plan));
+    tokio::select! {
+        result = prune(&faulty, keep_last(1)) => panic!("{result:?}"),
+        () = faulty.crashed() => {}
+    }
+    assert_eq!(count(&store, "locks"), 1);
+    let error = prune(&store, keep_last(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.to_string().contains("another prune"), "{error}");
+    assert_eq!(count(&store, "locks"), 1, "who steps back leaves nothing");
+    store.advance(Duration::from_secs(3601));
+    prune(&store, keep_last(1)).await.unwrap();
+    assert_eq!(count(&store, "locks"), 0);
+    // What somebody else put there stops nobody, and is not ours to remove.
+    store.tamper("locks/00112233445566778899aabbccddeeff", |_| Some(Bytes::from("someone's")));
+    prune(&store, keep_last(1)).await.unwrap();
+    assert_eq!(count(&store, "locks"), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_repository_is_not_pruned() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    let first = back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 4, 0, 0], 2).await.unwrap();
+    let flip = |bytes: Option<Bytes>| {
+        let mut bytes = bytes.unwrap().to_vec();
+        let last = bytes.len() - 1;
+        bytes[last / 2 + 50] ^= 1;
+        Some(Bytes::from(bytes))
+    };
+    let names = store.names();
+    for folder in ["points/", "index/"] {
+        let damaged = Arc::new(store.fork());
+        damaged.tamper(names.iter().find(|name| name.starts_with(folder)).unwrap(), flip);
+        damaged.advance(GRACE * 2);
+        let error = prune(&damaged, keep_last(1)).await.unwrap_err();
+        assert!(error.is_damage(), "{folder}: {error}");
+        assert!(error.to_string().contains("check"), "{error}");
+        assert_eq!(count(&damaged, "packs"), count(&store, "packs"));
+    }
+    for pack in names.iter().filter(|name| name.starts_with("packs/")) {
+        let damaged = Arc::new(store.fork());
+        damaged.tamper(pack, |_| None);
+        damaged.advance(GRACE * 2);
+        let error = prune(&damaged, options(|_| {})).await.unwrap_err();
+        assert!(error.is_damage(), "{error}");
+    }
+    // A point that is lost can be given up by name; then the rest can be pruned.
+    store.tamper(&format!("points/{first}"), flip);
+    repo.remove_point(first, false).await.unwrap();
+    settle(&store).await;
+    assert_eq!(verify_all(&open(&store).await.unwrap()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_last_point_of_a_machine_goes_only_when_asked_twice() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    let first = back_up(&repo, "web", &[1, 0, 0, 0, 0, 0], 1).await.unwrap();
+    let other = back_up(&repo, "db", &[2, 0, 0, 0, 0, 0], 1).await.unwrap();
+    assert_eq!(repo.remove_point(first, false).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    repo.remove_point(first, true).await.unwrap();
+    assert!(repo.remove_point(first, true).await.unwrap_err().is_not_found());
+    assert_eq!(verify_all(&repo).await.into_iter().collect::<Vec<_>>(), [other]);
+}
+
+#[tokio::test]
+async fn tags_and_pins_keep_points() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    let tagged = write(&repo, "web", &[1, 0, 0, 0, 0, 0], 1, Some("release")).await.unwrap();
+    let tagged =
+        tagged.commit(Bytes::copy_from_slice(&[1, 0, 0, 0, 0, 0]), BTreeMap::new()).await.unwrap().id();
+    let pinned = back_up(&repo, "web", &[2, 0, 0, 0, 0, 0], 2).await.unwrap();
+    back_up(&repo, "web", &[3, 0, 0, 0, 0, 0], 3).await.unwrap();
+    let newest = back_up(&repo, "web", &[4, 0, 0, 0, 0, 0], 4).await.unwrap();
+    let mut options = keep_last(1);
+    options.retention.tags = vec!["release".to_owned()];
+    options.retention.pinned.insert(pinned);
+    assert_eq!(prune(&store, options).await.unwrap().points_removed, 1);
+    assert_eq!(verify_all(&repo).await, [tagged, pinned, newest].into());
+}
+
+#[tokio::test]
+async fn many_index_objects_become_one() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    for time in 1..20 {
+        back_up(&repo, "web", &[time as u8, 0, 0, 0, 0, 0], time).await.unwrap();
+    }
+    assert!(count(&store, "index") >= 19);
+    let report = prune(&store, options(|_| {})).await.unwrap();
+    assert!(report.index_objects_replaced >= 19, "{report:?}");
+    assert_eq!(count(&store, "index"), 1);
+    assert_eq!(verify_all(&repo).await.len(), 19);
+    assert_eq!(verify_all(&open(&store).await.unwrap()).await.len(), 19);
+}
+
+#[tokio::test]
+async fn a_short_grace_period_is_refused() {
+    let store = fresh().await;
+    let short = options(|options| options.grace = Duration::from_secs(60));
+    let error = prune(&store, short).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("15 minutes"), "{error}");
+}
+
+/// A store that stands still before a point is created, for so long that a prune marks and deletes all packs.
+struct Sleepy(Arc<MemoryStore>);
+
+impl ChunkStore for Sleepy {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn create<'a>(&'a self, name: &'a ObjectName, data: Bytes) -> StoreFuture<'a, ()> {
+        if name.as_str().starts_with("points/") {
+            let packs = self.0.names().into_iter().filter(|name| name.starts_with("packs/"));
+            packs.for_each(|name| self.0.tamper(&name, |_| None));
+        }
+        self.0.create(name, data)
+    }
+
+    fn get<'a>(&'a self, name: &'a ObjectName, limit: u64) -> StoreFuture<'a, Bytes> {
+        self.0.get(name, limit)
+    }
+
+    fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> StoreFuture<'a, Bytes> {
+        self.0.get_range(name, range)
+    }
+
+    fn list<'a>(&'a self, folder: &'a str) -> StoreFuture<'a, Vec<StoredObject>> {
+        self.0.list(folder)
+    }
+
+    fn remove<'a>(&'a self, name: &'a ObjectName) -> StoreFuture<'a, ()> {
+        self.0.remove(name)
+    }
+
+    fn sweep(&self, before: SystemTime) -> StoreFuture<'_, u64> {
+        self.0.sweep(before)
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_took_too_long_is_taken_back() {
+    let store = fresh().await;
+    let mut limits = limits();
+    limits.commit_window = Duration::ZERO;
+    let sleepy = Arc::new(Sleepy(Arc::clone(&store)));
+    let repo = Repository::open_with(sleepy, &secret(), limits).await.unwrap();
+    let error = back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(count(&store, "points"), 0);
+}

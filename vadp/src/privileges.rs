@@ -1,0 +1,71 @@
+//! The privileges that the workflows need, as data: to check them, and to make roles of them.
+//!
+//! Source: the VDDK guide's table of required permissions, and the calls that this crate makes. A test backs up and restores
+//! on a simulator that enforces privileges, as a user who has these and no others.
+
+/// A privilege, where it is needed, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Privilege {
+    /// The privilege's id, such as `VirtualMachine.State.CreateSnapshot`.
+    pub id: &'static str,
+    /// On which object it has to be.
+    pub on: Place,
+    /// What does not work without it.
+    pub needed_for: &'static str,
+}
+
+/// Where a privilege has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// On the machine, or on something above it, propagated.
+    Machine,
+    /// On the root folder, propagated.
+    Root,
+}
+
+const fn on_machine(id: &'static str, needed_for: &'static str) -> Privilege {
+    Privilege { id, on: Place::Machine, needed_for }
+}
+
+/// What a backup needs on a machine.
+pub const BACKUP: &[Privilege] = &[
+    on_machine("VirtualMachine.State.CreateSnapshot", "taking the snapshot"),
+    on_machine("VirtualMachine.State.RemoveSnapshot", "removing the snapshot"),
+    on_machine(
+        "VirtualMachine.Provisioning.DiskRandomRead",
+        "reading disks, and asking which blocks changed",
+    ),
+    on_machine("VirtualMachine.Config.DiskLease", "opening disks"),
+    on_machine("VirtualMachine.Config.ChangeTracking", "switching on changed block tracking"),
+];
+
+/// What a restore in place needs on a machine that is off.
+pub const RESTORE: &[Privilege] = &[
+    on_machine("VirtualMachine.Provisioning.DiskRandomAccess", "writing disks"),
+    on_machine("VirtualMachine.Provisioning.DiskRandomRead", "reading back what was written"),
+    on_machine("VirtualMachine.Config.DiskLease", "opening disks"),
+    on_machine("VirtualMachine.Config.ChangeTracking", "beginning changed block tracking anew"),
+    on_machine("VirtualMachine.State.CreateSnapshot", "beginning changed block tracking anew"),
+    on_machine("VirtualMachine.State.RemoveSnapshot", "beginning changed block tracking anew"),
+];
+
+/// What reading the disks of an encrypted machine needs besides.
+pub const ENCRYPTED: &[Privilege] =
+    &[on_machine("Cryptographer.Access", "reading disks of an encrypted machine")];
+
+/// The ids of all of these, each once, in order: a role.
+///
+/// ```
+/// use vadp::privileges::{BACKUP, RESTORE, role};
+///
+/// assert!(role(&[BACKUP, RESTORE]).contains(&"VirtualMachine.Provisioning.DiskRandomAccess"));
+/// ```
+#[must_use]
+pub fn role(sets: &[&[Privilege]]) -> Vec<&'static str> {
+    let mut ids: Vec<_> = sets.iter().copied().flatten().map(|privilege| privilege.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}

@@ -1,0 +1,76 @@
+//! A backup by a user who has what it takes and no more, and by users who lack one of it.
+
+use secrecy::SecretString;
+use vadp::cbt::Decision;
+use vadp::privileges::{BACKUP, RESTORE, role};
+
+use crate::harness::{MIB, World, story};
+
+const USER: &str = "backup@vsphere.local";
+const POWER_OFF: &str = "VirtualMachine.Interact.PowerOff";
+
+/// A user with these privileges.
+async fn world_of(privileges: &[&str]) -> World {
+    let password = SecretString::from("a password");
+    let with_user = |builder: vsphere_sim::Builder| {
+        builder.add_role("backup", privileges).add_user(USER, password.clone(), "backup")
+    };
+    let mut world = World::built(&[8 * MIB], with_user).await;
+    world.log_in_as(USER, &password).await;
+    world
+}
+
+fn all_but(missing: &str) -> Vec<&'static str> {
+    role(&[BACKUP]).into_iter().filter(|privilege| *privilege != missing).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_privileges_that_we_name_suffice_for_backups() {
+    let world = world_of(&role(&[BACKUP])).await;
+    world.write(0, 0, MIB, 1);
+    world.full().await.unwrap();
+    world.write(0, 4 * MIB, 4096, 2);
+    let incremental = world.incremental().await.unwrap();
+    assert!(matches!(incremental.disks[0].decision, Decision::Incremental(_)), "{:?}", incremental.disks);
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_one_of_them_the_backup_fails_cleanly_and_says_what_to_check() {
+    for (missing, said) in [
+        ("VirtualMachine.State.CreateSnapshot", "VirtualMachine.State.CreateSnapshot"),
+        ("VirtualMachine.Provisioning.DiskRandomRead", "3014"),
+        ("VirtualMachine.Config.DiskLease", "VirtualMachine.Config.DiskLease"),
+    ] {
+        let world = world_of(&all_but(missing)).await;
+        let error = world.full().await.err().unwrap();
+        assert!(story(&error).contains(said), "{missing}: {}", story(&error));
+        assert_eq!(world.points().await, 0);
+        world.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_is_not_writing() {
+    let world = world_of(&[role(&[BACKUP]), vec![POWER_OFF]].concat()).await;
+    world.write(0, 0, MIB, 1);
+    let full = world.full().await.unwrap();
+    world.write(0, 0, MIB, 2);
+    let before = world.digests();
+    world.power_off().await;
+    let error = world.revert(&full.point).await.err().unwrap();
+    assert!(story(&error).contains("DiskRandomAccess"), "{}", story(&error));
+    assert_eq!(world.digests(), before, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_privileges_that_we_name_suffice_for_restores() {
+    let world = world_of(&[role(&[BACKUP, RESTORE]), vec![POWER_OFF]].concat()).await;
+    world.write(0, 0, MIB, 1);
+    let full = world.full().await.unwrap();
+    let before = world.digests();
+    world.write(0, 0, 2 * MIB, 2);
+    world.power_off().await;
+    world.revert(&full.point).await.unwrap();
+    assert_eq!(world.digests(), before);
+}
