@@ -113,7 +113,8 @@ pub(super) fn relocate(shared: &Shared, call: &Call) -> Outcome<Work> {
                 uuid: Some(source.uuid().map_err(|error| from_store(&error, &from.to_string()))?),
                 ..shape_of(&source, &from)?
             };
-            disks::fill(&source, &from.to_string(), &to, &text, &spec, progress)?;
+            let mut told = |done, all| progress.step(done, all);
+            disks::fill(&source, &from.to_string(), &to, &text, &spec, &mut told)?;
             let provisioning = spec.provisioning;
             track(shared, &held, &backing.path)?;
             shared.update(|world| {
@@ -167,7 +168,8 @@ fn copy(
 ) -> Outcome<()> {
     let source = open(shared, from)?;
     let spec = DiskSpec { provisioning, ..shape_of(&source, from)? };
-    make(shared, wish, |host, text| disks::fill(&source, &from.to_string(), host, text, &spec, progress))
+    let mut told = |done, all| progress.step(done, all);
+    make(shared, wish, |host, text| disks::fill(&source, &from.to_string(), host, text, &spec, &mut told))
 }
 
 fn open(shared: &Shared, path: &DatastorePath) -> Outcome<Disk> {
