@@ -21,6 +21,9 @@ fn beginning(disk: &vixdisklib::Disk) -> [u8; 6] {
 
 #[test]
 fn a_disk_and_its_snapshot_are_each_of_their_time() {
+    if !super::setup::is_at_least(fake_vddk::Release::V6_7) {
+        return;
+    }
     let world = World::new();
     let now = StorageObject::new(FIRST_CLASS, "datastore-1");
     let connection = connect(&world, now.clone());
@@ -37,6 +40,9 @@ fn a_disk_and_its_snapshot_are_each_of_their_time() {
 
 #[test]
 fn what_does_not_fit_together_is_no_disk() {
+    if !super::setup::is_at_least(fake_vddk::Release::V6_7) {
+        return;
+    }
     let world = World::new();
     let elsewhere = connect(&world, StorageObject::new(FIRST_CLASS, "datastore-2"));
     assert_eq!(elsewhere.open(NOW, OpenOptions::read_only()).unwrap_err().code(), Some(25));
