@@ -226,7 +226,7 @@ async fn first_class_disks_killed_at_each_step() {
             let known = first_class::contents(&own);
             let strange = first_class::contents(&seen).into_iter().find(|content| !known.contains(content));
             let is_empty = |content| first_class::contents(&after).contains(&content);
-            assert!(strange.is_none_or(is_empty), "{kind}, step {step}: {seen:?} of {own:?}");
+            assert!(halfway || strange.is_none_or(is_empty), "{kind}, step {step}: {seen:?} of {own:?}");
         }
     }
     println!("died {kills} times");
