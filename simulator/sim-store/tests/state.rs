@@ -4,8 +4,9 @@
 
 use sim_store::state::rights::{DISK_LEASE, DISK_RANDOM_READ, UserRights};
 use sim_store::state::{
-    CookieHash, FaultCall, FaultEffect, FaultRule, FaultSet, Inventory, PasswordHash, ServerRecord,
-    SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord, load_faults, store_faults,
+    CookieHash, FaultCall, FaultEffect, FaultRule, FaultSet, FirstClassDiskRecord, FirstClassSnapshotRecord,
+    Inventory, PasswordHash, ServerRecord, SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord,
+    load_faults, store_faults,
 };
 use sim_store::{Datastore, DatastorePath, ErrorKind};
 
@@ -33,6 +34,15 @@ fn inventory(root: &std::path::Path) -> Inventory {
                 disks: disk("[ds] vm/vm.vmdk"),
             }],
             disabled_methods: Vec::new(),
+        }],
+        disks: vec![FirstClassDiskRecord {
+            id: "7-8".to_owned(),
+            datastore: "datastore-11".to_owned(),
+            path: "[ds] fcd/disk.vmdk".parse().unwrap(),
+            snapshots: vec![FirstClassSnapshotRecord {
+                id: "5-6".to_owned(),
+                path: "[ds] fcd/disk.vmdk".parse().unwrap(),
+            }],
         }],
     }
 }
