@@ -4,8 +4,9 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use crate::connection::c_string;
+use crate::engine::Cleaned;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::bindings;
+use crate::ffi::{CallError, bindings};
 use crate::library::Library;
 use crate::log;
 use crate::params::ConnectParams;
@@ -84,9 +85,19 @@ impl Library {
         let engine = self.engine()?;
         let _hidden = params.hide();
         let mark = log::mark();
-        engine
-            .call(Request::Cleanup { params: params.clone() })
-            .map_err(|error| engine.error(CLEAN, error, mark).with_subject(params.place()))
+        let fail = |error| engine.error(CLEAN, error, mark).with_subject(params.place());
+        let Cleaned { raw, report } =
+            engine.call(Request::Cleanup { params: params.clone() }).map_err(fail)?;
+        if raw == 0 {
+            return Ok(report);
+        }
+        let CleanupReport { cleaned, remaining } = report;
+        let error = fail(CallError::Code(raw));
+        if remaining == 0 {
+            return Err(error);
+        }
+        Err(error
+            .with_advice(format!("cleaned up {cleaned} machines; {remaining} still have something in use")))
     }
 
     fn access(&self, operation: &'static str, params: &ConnectParams, identity: &CString) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::log::Mark;
 use crate::progress;
 use crate::wire::{Answer, Request};
 
-pub(crate) use answer::Opened;
+pub(crate) use answer::{Cleaned, Opened};
 pub(crate) use executor::Executor;
 pub(crate) use thread::Queue;
 

@@ -173,6 +173,7 @@ impl Library {
     /// [`ErrorKind::InvalidArgument`] for settings that make no configuration file, [`ErrorKind::Io`] when that file
     /// cannot be written, [`ErrorKind::Unsupported`] on anything but Linux on x86-64.
     pub fn open(options: LibraryOptions) -> Result<Arc<Library>> {
+        config::check(&options.config)?;
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let options = options.canonical();
         if options.place == Place::InProcess {
@@ -315,9 +316,11 @@ impl Library {
         let config = config::write(options.temp_directory.as_deref(), &options.config)?;
         if options.place == Place::InProcess {
             let (executor, started) = Executor::start(&options.directory, &config)?;
+            warn_of_problems(started.version);
             return Ok(Library { options, config, started, home: Home::Here(Arc::new(executor)) });
         }
         let (process, started) = options.launch(&config)?;
+        warn_of_problems(started.version);
         Ok(Library { options, config, started, home: Home::Apart(Mutex::new(Arc::new(process))) })
     }
 
@@ -360,5 +363,11 @@ impl std::fmt::Debug for Library {
             .field("version", &self.started.version)
             .field("worker", &self.worker_id())
             .finish_non_exhaustive()
+    }
+}
+
+fn warn_of_problems(version: Version) {
+    for problem in version.known_problems() {
+        tracing::warn!(%version, problem, "this release of VDDK has a known problem");
     }
 }

@@ -35,16 +35,25 @@ enum End {
 
 impl Disk {
     /// Fills `buffer` with the sectors from `start` on, and waits for it. In process nothing is copied on the way: the library
-    /// writes into `buffer`. From a worker process the bytes are copied once; [`Disk::read_async`] with a [`Disk::buffer`]
+    /// writes into `buffer`, unless the transport wants memory that is aligned otherwise. From a worker process the bytes are copied once; [`Disk::read_async`] with a [`Disk::buffer`]
     /// does without. Transfers larger than [`OpenOptions::max_request`](super::OpenOptions::max_request) are split.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] past the end of the disk, [`ErrorKind::InvalidArgument`] unless `buffer` is whole
-    /// sectors, [`ErrorKind::WorkerDied`] and [`ErrorKind::TimedOut`] when that process ends meanwhile,
+    /// [`ErrorKind::OutOfRange`] past the end of the disk, [`ErrorKind::InvalidArgument`] unless start and length are whole
+    /// sectors of the disk, whose size [`DiskInfo`](super::DiskInfo) has, [`ErrorKind::WorkerDied`] and [`ErrorKind::TimedOut`] when that process ends meanwhile,
     /// [`ErrorKind::Closed`] when it has ended before; otherwise what the library reports. After an error the
     /// content of `buffer` is not to be relied on.
     pub fn read(&self, start: Sectors, buffer: &mut [u8]) -> Result<()> {
         self.check(READ, start, buffer.len())?;
+        if !self.can_use(buffer.as_ptr()) {
+            let mut own = self.aligned(READ, buffer.len())?;
+            let length = own.len();
+            for (at, part) in steps(start, length).zip(buffer.chunks_mut(length)) {
+                self.read(at, &mut own[..part.len()])?;
+                part.copy_from_slice(&own[..part.len()]);
+            }
+            return Ok(());
+        }
         let mark = log::mark();
         self.way.read(start, buffer).map_err(|trouble| self.way.error(READ, trouble, mark))
     }
@@ -56,6 +65,15 @@ impl Disk {
     pub fn write(&self, start: Sectors, buffer: &[u8]) -> Result<()> {
         self.check_writable(WRITE)?;
         self.check(WRITE, start, buffer.len())?;
+        if !self.can_use(buffer.as_ptr()) {
+            let mut own = self.aligned(WRITE, buffer.len())?;
+            let length = own.len();
+            for (at, part) in steps(start, length).zip(buffer.chunks(length)) {
+                own[..part.len()].copy_from_slice(part);
+                self.write(at, &own[..part.len()])?;
+            }
+            return Ok(());
+        }
         let mark = log::mark();
         self.way.write(start, buffer).map_err(|trouble| self.way.error(WRITE, trouble, mark))
     }
@@ -66,11 +84,12 @@ impl Disk {
     /// # Errors
     /// As for [`Disk::read`].
     pub fn read_at(&self, offset: ByteOffset, buffer: &mut [u8]) -> Result<()> {
-        let sector = SECTOR_BYTES as usize;
+        let unit = self.unit();
+        let sector = unit as usize;
         let (mut at, mut rest) = (offset.0, buffer);
         while !rest.is_empty() {
-            let skip = usize::try_from(at % SECTOR_BYTES).unwrap_or(0);
-            let start = Sectors(at / SECTOR_BYTES);
+            let skip = usize::try_from(at % unit).unwrap_or(0);
+            let start = Sectors(at / unit * (unit / SECTOR_BYTES));
             let done = if skip == 0 && rest.len() >= sector {
                 let whole = rest.len() / sector * sector;
                 self.read(start, &mut rest[..whole])?;
@@ -171,6 +190,14 @@ impl Disk {
             let text = format!("{bytes} bytes are not whole sectors");
             return Err(Error::new(ErrorKind::InvalidArgument, operation, text).with_subject(self.path()));
         };
+        let unit = self.unit();
+        if bytes as u64 % unit != 0 || start.0 % (unit / SECTOR_BYTES) != 0 {
+            let text = format!(
+                "{bytes} bytes at sector {} are not whole sectors of {unit} bytes, as this disk has",
+                start.0
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, operation, text).with_subject(self.path()));
+        }
         match start.checked_add(count) {
             Some(end) if end <= self.capacity() => Ok(()),
             _ => Err(self.out_of_range(operation, start, bytes)),
@@ -182,9 +209,23 @@ impl Disk {
         Error::new(ErrorKind::OutOfRange, operation, text).with_subject(self.path())
     }
 
+    /// Memory for as much of a transfer as the library gets at once.
+    fn aligned(&self, operation: &'static str, bytes: usize) -> Result<AlignedBuf> {
+        // Whole units, so that each part is one again.
+        let unit = self.unit() as usize;
+        let most = (self.options.request_limit() / unit).max(1) * unit;
+        AlignedBuf::zeroed(bytes.min(most)).ok_or_else(|| self.no_memory(operation))
+    }
+
     fn no_memory(&self, operation: &'static str) -> Error {
         Error::new(ErrorKind::Exhausted, operation, "no memory for a sector").with_subject(self.path())
     }
+}
+
+/// Where the parts of a transfer begin that is cut into `length` bytes each.
+fn steps(start: Sectors, length: usize) -> impl Iterator<Item = Sectors> {
+    let step = length as u64 / SECTOR_BYTES;
+    (0..).map(move |index| Sectors(start.0.saturating_add(step.saturating_mul(index))))
 }
 
 impl Way {
@@ -211,6 +252,11 @@ impl Way {
         if let End::Apart(remote) = &self.end {
             remote.close();
         }
+    }
+
+    /// Whether the library gets to see copies only.
+    pub(super) fn copies(&self) -> bool {
+        matches!(self.end, End::Apart(_))
     }
 
     fn read(&self, start: Sectors, buffer: &mut [u8]) -> std::result::Result<(), Trouble> {

@@ -13,6 +13,13 @@ pub(crate) struct Opened {
     pub(crate) info: RawInfo,
 }
 
+/// What a clean-up came to.
+pub(crate) struct Cleaned {
+    /// The library's result word.
+    pub(crate) raw: u64,
+    pub(crate) report: CleanupReport,
+}
+
 macro_rules! answers {
     ($($pattern:pat => $type:ty: $value:expr;)*) => {
         $(impl TryFrom<Answer> for $type {
@@ -38,6 +45,6 @@ answers! {
     Answer::Info { info } => RawInfo: info;
     Answer::Blocks { blocks } => Vec<VddkBlock>: blocks;
     Answer::Changes { start, length, areas } => RawChanges: RawChanges { start, length, areas };
-    Answer::Cleaned { cleaned, remaining } => CleanupReport: CleanupReport { cleaned, remaining };
+    Answer::Cleaned { raw, cleaned, remaining } => Cleaned: Cleaned { raw, report: CleanupReport { cleaned, remaining } };
     Answer::Statistics { rows } => Vec<Row>: rows;
 }

@@ -106,7 +106,12 @@ impl Executor {
                 let block = ParamsBlock::without_vm(api, &params)?;
                 control::call(move || {
                     let (result, cleaned, remaining) = api.cleanup(&block);
-                    result.map(|()| Answer::Cleaned { cleaned, remaining })
+                    let raw = match result {
+                        Ok(()) => 0,
+                        Err(CallError::Code(raw)) => raw,
+                        Err(error) => return Err(error),
+                    };
+                    Ok(Answer::Cleaned { raw, cleaned, remaining })
                 })
             }
             Request::Rename { from, to } => done(control::call(move || api.rename(&from, &to))),

@@ -158,7 +158,8 @@ messages! {
         6 = Info { info: RawInfo },
         7 = Blocks { blocks: Vec<VddkBlock> },
         8 = Changes { start: u64, length: u64, areas: Vec<VddkBlock> },
-        9 = Cleaned { cleaned: u32, remaining: u32 },
+        /// What was done counts beside a failure, too.
+        9 = Cleaned { raw: u64, cleaned: u32, remaining: u32 },
         10 = Statistics { rows: Vec<Row> },
     }
 }

@@ -31,6 +31,7 @@ fn frames() -> Vec<Vec<u8>> {
     let machine = ConnectParams::remote("vc", vm(), password()).port(444).thumbprint(thumbprint);
     let certified = ConnectParams::remote("vc", vm(), cookie).certificate("PEM");
     let object = ConnectParams::storage_object("vc", StorageObject::new("a", "b").snapshot("c"), password());
+    let file = ConnectParams::remote("vc", VmSpec::vmx("web/web.vmx", "DC", "ds 1").unwrap(), password());
     let folder = ConnectParams::datastore("vc", DatastoreFolder::new("a", "b"), password());
     let blocks = vec![VddkBlock { offset: 1, length: 2 }, VddkBlock { offset: 3, length: u64::MAX }];
     let row = Row { symbol: 1, calls: 2, failures: 3, total: 4, longest: 5 };
@@ -48,7 +49,7 @@ fn frames() -> Vec<Vec<u8>> {
     let done = |answer| ToHost::Answered { id: 1, outcome: Outcome::Done { answer } };
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut add = |message: &dyn Fn() -> Zeroizing<Vec<u8>>| frames.push(message()[LENGTH..].to_vec());
-    for params in [machine, certified, object, folder] {
+    for params in [machine, file, certified, object, folder] {
         let message = connect(params.build().unwrap());
         add(&|| encode(&message).unwrap());
     }

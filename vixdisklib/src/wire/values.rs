@@ -193,10 +193,7 @@ impl Wire for Target {
 
     fn take(reader: &mut Reader<'_>) -> Option<Target> {
         match u8::take(reader)? {
-            0 => {
-                let spec = String::take(reader)?;
-                VmSpec::moref(spec.strip_prefix("moref=")?).ok().map(Target::Machine)
-            }
+            0 => VmSpec::from_text(&String::take(reader)?).map(Target::Machine),
             1 => StorageObject::take(reader).map(Target::StorageObject),
             2 => DatastoreFolder::take(reader).map(Target::Datastore),
             _ => None,
