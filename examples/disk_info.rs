@@ -27,6 +27,7 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
+    vixdisklib::worker::serve_if_asked();
     let options = Options::parse();
     let source = options.disk.connect(false)?;
     let disk = source.open(OpenOptions::read_only())?;

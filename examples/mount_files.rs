@@ -135,7 +135,7 @@ fn main() -> anyhow::Result<()> {
 
 /// A disk that VMware's library reaches.
 fn kit_source(kit: &Path, options: &Options) -> anyhow::Result<Source> {
-    let library = Library::open(LibraryOptions::new(kit))?;
+    let library = Library::open(LibraryOptions::new(kit).in_process())?;
     let disk = options.disk.clone().context("say with --disk which one")?;
     let mut connect = ConnectOptions::new().read_only(true);
     let params = match (&options.server, &options.user, &options.vm) {
@@ -180,7 +180,7 @@ async fn simulated() -> anyhow::Result<Source> {
     client.logout().await?;
 
     let library: Arc<Library> =
-        Library::open(LibraryOptions::new(&kit).temp_directory(folder.path().join("state")))?;
+        Library::open(LibraryOptions::new(&kit).in_process().temp_directory(folder.path().join("state")))?;
     let credentials = Credentials::Password { user: sim.user().to_owned(), password: sim.password().clone() };
     let params = ConnectParams::remote(sim.host(), VmSpec::moref(vm.moref().value())?, credentials)
         .port(sim.port())

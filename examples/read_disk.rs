@@ -42,6 +42,7 @@ enum Target {
 }
 
 fn main() -> anyhow::Result<()> {
+    vixdisklib::worker::serve_if_asked();
     let options = Options::parse();
     let source = options.disk.connect(false)?;
     let disk = source.open(OpenOptions::read_only().io_mode(IoMode::Async))?;

@@ -63,6 +63,7 @@ struct Measured {
 }
 
 fn main() -> anyhow::Result<()> {
+    vixdisklib::worker::serve_if_asked();
     let options = Options::parse();
     let source = options.disk.connect(options.write)?;
     let open = if options.write { OpenOptions::read_write() } else { OpenOptions::read_only() };

@@ -7,7 +7,7 @@
 //! needs a C compiler (`CC` names another than `cc`) and memory for two disks of 4 GiB; without it, room in the folder for temporary
 //! files. The library is the fake one, whose reading is copying: the bytes of the disk are in memory. `c/loop.c` calls it without
 //! anything in between, so its rate is what the library can do, and the wrapper is measured against that. Both are programs, this one
-//! with `--measure`; they take turns, and the fastest turn of each counts. Nothing waits for storage: the disk and the copies are in
+//! with `--measure`, and with `--measure-isolated` over a worker process; they take turns, and the fastest turn of each counts. Nothing waits for storage: the disk and the copies are in
 //! `/dev/shm`, if that has room.
 #![forbid(unsafe_code)]
 
@@ -35,13 +35,21 @@ const PIECE: usize = 1 << 20;
 const ROUNDS: u32 = 3;
 const CALLS: u32 = 50_000;
 const MEASURE: &str = "--measure";
+const MEASURE_ISOLATED: &str = "--measure-isolated";
 /// Pieces under way at once. One would leave the worker idle while its answer is on the way.
 const DEPTH: usize = 4;
 
 fn main() -> ExitCode {
+    vixdisklib::worker::serve_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.iter().position(|argument| argument == MEASURE) {
-        Some(at) => measure(&arguments[at + 1..]),
+    let isolated = |argument: &String| match argument.as_str() {
+        MEASURE => Some(false),
+        MEASURE_ISOLATED => Some(true),
+        _ => None,
+    };
+    let place = |(at, argument)| isolated(argument).map(|isolated| (at, isolated));
+    let done = match arguments.iter().enumerate().find_map(place) {
+        Some((at, isolated)) => measure(&arguments[at + 1..], isolated),
         None => run(arguments),
     };
     match done {
@@ -60,18 +68,24 @@ fn run(arguments: Vec<String>) -> Result<(), Failure> {
     let mut figures = Map::new();
     let mut keep = |name: &str, value: f64| figures.insert(name.to_owned(), json!(value));
 
-    let (ours, plain) = stage.compare(&["read"])?;
+    let (ours, plain) = stage.compare(MEASURE_ISOLATED, &["read"])?;
+    show("isolated", ours, plain);
+    keep("read_vs_memcpy_isolated", plain / ours);
+
+    let (ours, plain) = stage.compare(MEASURE, &["read"])?;
     show("read to memory", ours, plain);
     keep("read_vs_memcpy_in_process", plain / ours);
     keep("read_mb_s", SIZE as f64 / 1e6 / ours);
 
     let copy = text(folder.path().join("copy"))?;
-    let (ours, plain) = stage.compare(&["copy", &copy])?;
+    let (ours, plain) = stage.compare(MEASURE, &["copy", &copy])?;
     show("copy to a file", ours, plain);
     keep("copy_vs_c_loop", plain / ours);
     keep("copy_mb_s", SIZE as f64 / 1e6 / ours);
 
-    let (ours, plain) = stage.compare(&["calls", &CALLS.to_string()])?;
+    let (ours, _) = stage.compare(MEASURE_ISOLATED, &["calls", &CALLS.to_string()])?;
+    keep("isolated_call_ns", ours / f64::from(CALLS) * 1e9);
+    let (ours, plain) = stage.compare(MEASURE, &["calls", &CALLS.to_string()])?;
     let nanoseconds = |seconds: f64| seconds / f64::from(CALLS) * 1e9;
     println!("{:<14} {:>9.0} ns    plain C {:>9.0} ns", "one call", nanoseconds(ours), nanoseconds(plain));
     keep("call_ns", nanoseconds(ours));
@@ -115,7 +129,7 @@ impl Stage {
     fn new(folder: &Path) -> Result<Stage, Failure> {
         let (kit, disk) = (text(folder.join("kit"))?, text(folder.join("disk.vmdk"))?);
         fake_vddk::install(Path::new(&kit))?;
-        let connection = connect(&kit)?;
+        let connection = connect(&kit, false)?;
         let spec = CreateSpec::new(DiskType::MonolithicFlat, Sectors(SIZE / SECTOR_BYTES));
         connection.create(&disk, &spec, |_| {})?;
         let opened = connection.open(&disk, OpenOptions::read_write())?;
@@ -127,7 +141,7 @@ impl Stage {
     }
 
     /// The fewest seconds of ours and of the plain program, in turns.
-    fn compare(&self, work: &[&str]) -> Result<(f64, f64), Failure> {
+    fn compare(&self, how: &str, work: &[&str]) -> Result<(f64, f64), Failure> {
         let run = |program: &mut Command| -> Result<f64, Failure> {
             let ran = program.args([&self.kit, &self.disk]).args(work).output()?;
             if !ran.status.success() {
@@ -137,7 +151,7 @@ impl Stage {
         };
         let mut best = (f64::INFINITY, f64::INFINITY);
         for _ in 0..ROUNDS {
-            best.0 = best.0.min(run(Command::new(&self.ours).arg(MEASURE))?);
+            best.0 = best.0.min(run(Command::new(&self.ours).arg(how))?);
             best.1 = best.1.min(run(&mut Command::new(&self.plain))?);
         }
         Ok(best)
@@ -149,15 +163,16 @@ fn content(piece: u64) -> u8 {
     (piece % 251) as u8 + 1
 }
 
-fn connect(kit: &str) -> Result<Connection, Failure> {
-    let library = Library::open(LibraryOptions::new(kit).temp_directory(Path::new(kit).join("tmp")))?;
+fn connect(kit: &str, isolated: bool) -> Result<Connection, Failure> {
+    let options = LibraryOptions::new(kit).temp_directory(Path::new(kit).join("tmp"));
+    let library = Library::open(if isolated { options } else { options.in_process() })?;
     Ok(library.connect(&ConnectParams::local(), ConnectOptions::new())?)
 }
 
 /// As `c/loop.c` does it, with the same requests: `KIT DISK read | copy FILE | calls COUNT`.
-fn measure(arguments: &[String]) -> Result<(), Failure> {
+fn measure(arguments: &[String], isolated: bool) -> Result<(), Failure> {
     let [kit, disk, what, rest @ ..] = arguments else { return Err("KIT DISK WORK are wanted".into()) };
-    let connection = connect(kit)?;
+    let connection = connect(kit, isolated)?;
     let options = OpenOptions::read_only().max_request(PIECE).queue_depth(DEPTH);
     let disk = connection.open(disk, options)?;
     let whole = [SectorRange::between(Sectors::ZERO, disk.capacity()).ok_or("a disk without sectors")?];

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -47,7 +46,7 @@ impl Pipeline {
 }
 
 /// Reads `ranges` in pieces of at most `piece` bytes, and hands them over in order. Buffers are used again.
-pub(crate) fn read<E: From<vixdisklib::Error> + From<io::Error>>(
+pub(crate) fn read<E: From<vixdisklib::Error>>(
     disk: &Disk,
     ranges: &[SectorRange],
     piece: usize,
@@ -63,7 +62,7 @@ pub(crate) fn read<E: From<vixdisklib::Error> + From<io::Error>>(
             let bytes = (count * SECTOR_BYTES) as usize;
             let buffer = match free.pop() {
                 Some(buffer) if buffer.len() == bytes => buffer,
-                _ => AlignedBuf::zeroed(bytes).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?,
+                _ => disk.buffer(bytes)?,
             };
             if let Some((at, buffer)) =
                 pipeline.add(Sectors(start), disk.read_async(Sectors(start), buffer))?

@@ -41,8 +41,14 @@ struct Options {
     keep: Option<PathBuf>,
 }
 
+fn main() -> ExitCode {
+    // VixDiskLib runs in a process of its own, which is this program too.
+    vixdisklib::worker::serve_if_asked();
+    tell()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn tell() -> ExitCode {
     match run(Options::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {

@@ -4,12 +4,13 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use crate::connection::c_string;
-use crate::control;
+use crate::engine::Cleaned;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::{CallError, ParamsBlock, bindings};
+use crate::ffi::{CallError, bindings};
 use crate::library::Library;
 use crate::log;
 use crate::params::ConnectParams;
+use crate::wire::Request;
 
 const PREPARE: &str = "prepare the access to";
 const END: &str = "end the access to";
@@ -81,37 +82,36 @@ impl Library {
     /// # Errors
     /// What the library reports; things may have been cleaned up all the same.
     pub fn cleanup(&self, params: &ConnectParams) -> Result<CleanupReport> {
-        let api = self.api();
+        let engine = self.engine()?;
+        let _hidden = params.hide();
         let mark = log::mark();
-        let fail = |error: CallError| api.error(CLEAN, error, mark).with_subject(params.place());
-        let block = ParamsBlock::without_vm(api, params).map_err(fail)?;
-        let (result, cleaned, remaining) = control::run(move || api.cleanup(&block))?;
-        result.map_err(|error| {
-            let error = fail(error);
-            if remaining == 0 {
-                return error;
-            }
-            error.with_advice(format!(
-                "cleaned up {cleaned} machines; {remaining} still have something in use"
-            ))
-        })?;
-        Ok(CleanupReport { cleaned, remaining })
+        let fail = |error| engine.error(CLEAN, error, mark).with_subject(params.place());
+        let Cleaned { raw, report } =
+            engine.call(Request::Cleanup { params: params.clone() }).map_err(fail)?;
+        if raw == 0 {
+            return Ok(report);
+        }
+        let CleanupReport { cleaned, remaining } = report;
+        let error = fail(CallError::Code(raw));
+        if remaining == 0 {
+            return Err(error);
+        }
+        Err(error
+            .with_advice(format!("cleaned up {cleaned} machines; {remaining} still have something in use")))
     }
 
     fn access(&self, operation: &'static str, params: &ConnectParams, identity: &CString) -> Result<()> {
-        let api = self.api();
+        let engine = self.engine()?;
+        let _hidden = params.hide();
         let mark = log::mark();
-        let fail = |error: CallError| api.error(operation, error, mark).with_subject(params.place());
-        let block = ParamsBlock::new(api, params).map_err(fail)?;
-        let identity = identity.clone();
-        let result = control::run(move || {
-            if operation == PREPARE {
-                api.prepare_for_access(&block, &identity)
-            } else {
-                api.end_access(&block, &identity)
-            }
-        })?;
-        result.map_err(fail)
+        let (params, identity) = (params.clone(), identity.clone());
+        let place = params.place();
+        let request = if operation == PREPARE {
+            Request::PrepareForAccess { params, identity }
+        } else {
+            Request::EndAccess { params, identity }
+        };
+        engine.call(request).map_err(|error| engine.error(operation, error, mark).with_subject(place))
     }
 }
 

@@ -71,7 +71,6 @@ fn render(directory: &Path, entries: &[(String, String)]) -> Result<String> {
 }
 
 /// `vixdisklib-UID` below the system's temporary folder, ours alone.
-#[cfg(unix)]
 fn private_directory() -> Result<PathBuf> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
@@ -91,11 +90,6 @@ fn private_directory() -> Result<PathBuf> {
             .with_advice("remove it, or choose another with LibraryOptions::temp_directory"));
     }
     Ok(directory)
-}
-
-#[cfg(not(unix))]
-fn private_directory() -> Result<PathBuf> {
-    Err(Error::new(ErrorKind::Unsupported, OPERATION, "VDDK is driven on Linux x86-64 only"))
 }
 
 fn failed(path: &Path, error: std::io::Error) -> Error {

@@ -3,15 +3,16 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use crate::control;
 use crate::disk::{Disk, OpenOptions};
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::{CallError, ParamsBlock, RawConnection};
+use crate::ffi::CallError;
 use crate::library::Library;
 use crate::log;
 use crate::management::check_absolute;
 use crate::params::ConnectParams;
 use crate::transport::{self, TransportMode};
+use crate::wire::Request;
 
 /// How to connect.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +29,18 @@ pub struct ConnectOptions {
 /// thread. Dropping it blocks while it disconnects.
 pub struct Connection {
     library: Arc<Library>,
-    raw: Arc<RawConnection>,
+    session: Arc<Session>,
     options: ConnectOptions,
     place: String,
     local: bool,
+}
+
+/// A connection as the engine has it. It ends when this is dropped; disks hold it too.
+pub(crate) struct Session {
+    engine: Engine,
+    number: u64,
+    /// Whether it was ended by hand.
+    over: bool,
 }
 
 impl ConnectOptions {
@@ -115,16 +124,16 @@ impl Library {
             modes => Some(c_string(OPERATION, &transport::join(modes)?)?),
         };
         self.warn_of_unlisted(&options.transports);
-        let api = self.api();
+        let engine = self.engine()?;
+        let _hidden = params.hide();
         let mark = log::mark();
-        let fail = |error: CallError| api.error(OPERATION, error, mark).with_subject(place.clone());
-        let block = ParamsBlock::new(api, params).map_err(fail)?;
-        let read_only = options.read_only;
-        let connected = control::run(move || {
-            RawConnection::connect(api, block, read_only, snapshot.as_deref(), modes.as_deref())
-        })?;
-        let raw = Arc::new(connected.map_err(fail)?);
-        Ok(Connection { library: Arc::clone(self), raw, options, place, local: params.is_local() })
+        let request =
+            Request::Connect { params: params.clone(), read_only: options.read_only, snapshot, modes };
+        let number = engine
+            .call(request)
+            .map_err(|error| engine.error(OPERATION, error, mark).with_subject(place.clone()))?;
+        let session = Arc::new(Session { engine, number, over: false });
+        Ok(Connection { library: Arc::clone(self), session, options, place, local: params.is_local() })
     }
 
     /// All that the library offers, except SAN; nothing when it does not tell.
@@ -136,6 +145,9 @@ impl Library {
 
     /// A list may name transports that only other machines have; but whoever wonders about the one taken should find out why.
     fn warn_of_unlisted(&self, wanted: &[TransportMode]) {
+        if wanted.is_empty() {
+            return;
+        }
         let Ok(offered) = self.transport_modes() else { return };
         for mode in wanted.iter().filter(|mode| !offered.contains(mode)) {
             tracing::warn!(%mode, "this library does not offer a transport that was asked for");
@@ -162,15 +174,20 @@ impl Connection {
     /// library reports; the connection is gone all the same.
     pub fn close(self) -> Result<()> {
         const OPERATION: &str = "close the connection to";
-        let api = self.library.api();
-        let Some(raw) = Arc::into_inner(self.raw) else {
-            return Err(Error::new(ErrorKind::Misuse, OPERATION, "disks opened over it are still open")
-                .with_subject(self.place)
-                .with_advice("close the disks first; the connection ends with the last of them"));
+        let misuse = |text: &str| {
+            Error::new(ErrorKind::Misuse, OPERATION, text)
+                .with_subject(self.place.clone())
+                .with_advice("close the disks first; the connection ends with the last of them")
+        };
+        let Some(mut session) = Arc::into_inner(self.session) else {
+            return Err(misuse("disks opened over it are still open"));
         };
         let mark = log::mark();
-        control::run(move || raw.disconnect())?
-            .map_err(|error| api.error(OPERATION, error, mark).with_subject(self.place))
+        match session.end() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(misuse("a disk set opened over it is still open")),
+            Err(error) => Err(session.engine.error(OPERATION, error, mark).with_subject(self.place)),
+        }
     }
 
     /// The library it belongs to.
@@ -205,12 +222,43 @@ impl Connection {
         if self.local { check_absolute(operation, path) } else { Ok(()) }
     }
 
-    pub(crate) fn raw(&self) -> &Arc<RawConnection> {
-        &self.raw
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     pub(crate) fn options(&self) -> &ConnectOptions {
         &self.options
+    }
+}
+
+impl Session {
+    /// Where it lives.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Its number there.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Ends it; whether nobody else had a share in it.
+    fn end(&mut self) -> std::result::Result<bool, CallError> {
+        self.over = true;
+        self.engine.call(Request::Disconnect { connection: self.number })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.over || !self.engine.is_alive() {
+            return;
+        }
+        let mark = log::mark();
+        if let Err(error) = self.end() {
+            let error = self.engine.error("end a connection", error, mark);
+            tracing::warn!(%error, "a connection did not end well");
+        }
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::{CallError, bindings};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -24,14 +25,6 @@ static CONTROL: OnceLock<std::result::Result<Control, String>> = OnceLock::new()
 ///
 /// A panic of `job` goes on in the caller.
 pub(crate) fn run<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'static) -> Result<R> {
-    start(job)?.finish()
-}
-
-/// A job that was handed to the control thread.
-pub(crate) struct Running<R>(Receiver<std::thread::Result<R>>);
-
-/// Like [`run`], for callers who have something to do before they wait.
-pub(crate) fn start<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'static) -> Result<Running<R>> {
     let control = control()?;
     let (sender, receiver) = channel();
     let job: Job = Box::new(move || {
@@ -45,17 +38,20 @@ pub(crate) fn start<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'static)
     } else {
         control.jobs.send(job).map_err(|_| gone())?;
     }
-    Ok(Running(receiver))
+    match receiver.recv().map_err(|_| gone())? {
+        Ok(result) => Ok(result),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
-impl<R> Running<R> {
-    /// Waits for the result.
-    pub(crate) fn finish(self) -> Result<R> {
-        match self.0.recv().map_err(|_| gone())? {
-            Ok(result) => Ok(result),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
+/// [`run`] for calls of the library.
+pub(crate) fn call<R: Send + 'static>(
+    job: impl FnOnce() -> std::result::Result<R, CallError> + Send + 'static,
+) -> std::result::Result<R, CallError> {
+    run(job).unwrap_or_else(|error| {
+        tracing::error!(%error, "there is no control thread");
+        Err(CallError::Code(bindings::VDDK_E_FAIL.into()))
+    })
 }
 
 fn control() -> Result<&'static Control> {

@@ -7,35 +7,41 @@ mod io;
 mod management;
 mod metadata;
 mod options;
-mod worker;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::connection::{Connection, c_string};
-use crate::control;
+use crate::connection::{Connection, Session, c_string};
+use crate::engine::{Engine, Opened};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::{CallError, RawDisk, bindings};
+use crate::ffi::{CallError, bindings};
 use crate::library::Library;
 use crate::log;
 use crate::transport::TransportMode;
 use crate::units::{SECTOR_BYTES, Sectors};
+use crate::wire::{Answer, Request};
 
 pub use blocks::AllocatedBlocks;
 pub use info::{Adapter, DiskInfo, Geometry};
 pub use options::{Compression, IoMode, OpenOptions};
 
-use worker::Worker;
+use io::Way;
+
+const CLOSE: &str = "close the disk";
 
 /// An open virtual disk.
 ///
-/// All calls on the handle are made by one worker thread, in the order in which they were submitted; this value only hands
+/// All calls on the handle are made by one thread, in the order in which they were submitted; this value only hands
 /// them over, so it is `Send` and `Sync` and its methods take `&self`. Opening and closing happen on the control thread.
 ///
 /// Dropping a disk finishes what is under way, closes, and logs a failure; [`Disk::close`] reports it instead. Both block,
 /// so asynchronous programs do it on a thread that may wait.
 pub struct Disk {
-    worker: Worker,
+    way: Arc<Way>,
+    /// Its number in the engine.
+    number: u64,
+    /// Whether it was closed by hand, or given to another disk.
+    over: bool,
     info: DiskInfo,
     transport: TransportMode,
     options: OpenOptions,
@@ -43,6 +49,8 @@ pub struct Disk {
     allocation: OnceLock<bool>,
     library: Arc<Library>,
     local: bool,
+    /// Keeps the connection: `drop` closes the disk before this goes.
+    session: Arc<Session>,
 }
 
 impl Disk {
@@ -62,24 +70,18 @@ impl Disk {
         let c_path = c_string(OPERATION, path)?;
         let change_id = options.change_id().map(|id| c_string(OPERATION, id)).transpose()?;
         let library = Arc::clone(connection.library());
-        let api = library.api();
-        let raw_connection = Arc::clone(connection.raw());
-        let flags = options.flags();
-        let has_sector_sizes = library.version().has_sector_sizes();
+        let session = Arc::clone(connection.session());
+        let engine = session.engine();
         let mark = log::mark();
-        let opened = control::run(move || -> std::result::Result<_, CallError> {
-            let mut raw = RawDisk::open(raw_connection, &c_path, flags, change_id.as_deref())?;
-            let described = raw.transport_mode().and_then(|mode| Ok((mode, raw.info(has_sector_sizes)?)));
-            match described {
-                Ok((mode, info)) => Ok((raw, mode, info)),
-                Err(error) => {
-                    raw.close()?;
-                    Err(error)
-                }
-            }
-        })?;
-        let (raw, mode, info) = opened.map_err(|error| {
-            let error = api.error(OPERATION, error, mark).with_subject(path);
+        let request = Request::Open {
+            connection: session.number(),
+            path: c_path,
+            flags: options.flags(),
+            change_id,
+            asynchronous: options.is_async(),
+        };
+        let Opened { disk: number, mode, info } = engine.call(request).map_err(|error| {
+            let error = engine.error(OPERATION, error, mark).with_subject(path);
             if error.code() == Some(bindings::VDDK_E_FAIL as u16) && library.version().major < 7 {
                 let usual = error.advice().unwrap_or_default().to_owned();
                 return error.with_advice(format!(
@@ -88,12 +90,19 @@ impl Disk {
             }
             error
         })?;
-        let transport = TransportMode::from_name(&mode.unwrap_or_default());
-        let worker = Worker::start(raw, api, path, &options)?;
-        let allocation = OnceLock::new();
-        let local = connection.is_local();
-        let disk =
-            Disk { worker, info: DiskInfo::from_raw(info), transport, options, allocation, library, local };
+        let way = Way::new(engine, number, path, &options);
+        let disk = Disk {
+            way: Arc::new(way),
+            number,
+            over: false,
+            info: DiskInfo::from_raw(info),
+            transport: TransportMode::from_name(&mode.unwrap_or_default()),
+            options,
+            allocation: OnceLock::new(),
+            library,
+            local: connection.is_local(),
+            session,
+        };
         if !connection.options().accepts(&disk.transport) {
             let asked: Vec<&str> =
                 connection.options().asked_transports().iter().map(TransportMode::as_str).collect();
@@ -139,8 +148,10 @@ impl Disk {
 
     /// Whether the library gets by with memory at this address: past caches it wants whole sectors of memory, too.
     fn can_use(&self, memory: *const u8) -> bool {
-        let direct = self.options.is_unbuffered()
-            || matches!(self.transport, TransportMode::San | TransportMode::HotAdd);
+        // From another process it never sees this address.
+        let direct = !self.way.copies()
+            && (self.options.is_unbuffered()
+                || matches!(self.transport, TransportMode::San | TransportMode::HotAdd));
         !direct || memory.addr().is_multiple_of(SECTOR_BYTES as usize)
     }
 
@@ -156,8 +167,8 @@ impl Disk {
     ///
     /// # Errors
     /// What the library reports about waiting and closing. The handle is gone all the same.
-    pub fn close(self) -> Result<()> {
-        self.worker.close()
+    pub fn close(mut self) -> Result<()> {
+        self.end()
     }
 
     /// The library it belongs to.
@@ -165,12 +176,48 @@ impl Disk {
     pub fn library(&self) -> &Arc<Library> {
         &self.library
     }
+
+    /// Makes a call behind everything submitted before, and waits for it.
+    fn call<T: TryFrom<Answer>>(&self, operation: &'static str, request: Request) -> Result<T> {
+        let mark = log::mark();
+        self.engine().call(request).map_err(|error| self.error(operation, error, mark))
+    }
+
+    fn error(&self, operation: &'static str, error: CallError, mark: log::Mark) -> Error {
+        self.engine().error(operation, error, mark).with_subject(self.path())
+    }
+
+    fn engine(&self) -> &Engine {
+        self.session.engine()
+    }
+
+    fn path(&self) -> &str {
+        self.way.path()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.over = true;
+        self.way.close();
+        self.call(CLOSE, Request::Close { disk: self.number })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.over || !self.engine().is_alive() {
+            self.way.close();
+            return;
+        }
+        if let Err(error) = self.end() {
+            tracing::warn!(%error, "a disk did not close well");
+        }
+    }
 }
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Disk")
-            .field("path", &self.worker.path())
+            .field("path", &self.path())
             .field("transport", &self.transport)
             .field("info", &self.info)
             .field("options", &self.options)

@@ -1,5 +1,6 @@
 //! The one error type of this crate.
 
+mod gone;
 mod table;
 
 use std::borrow::Cow;
@@ -8,6 +9,7 @@ use std::fmt;
 
 use crate::ffi::Missing;
 
+pub(crate) use gone::Gone;
 pub use table::{CODES, CodeInfo, lookup};
 
 /// The result of this crate's functions.
@@ -73,8 +75,14 @@ pub enum ErrorKind {
     Mount,
     /// The operation was cancelled.
     Cancelled,
-    /// The handle was closed.
+    /// The handle was closed, or went with the worker process that had it.
     Closed,
+    /// The process that VixDiskLib ran in died: it crashed, gave up, or was killed. This program is unharmed.
+    WorkerDied,
+    /// VixDiskLib did not answer in time, and the process that it ran in was ended for it.
+    TimedOut,
+    /// There is no program for a worker process, or none that fits this one.
+    WorkerNotFound,
     /// An operation of this machine's own system failed.
     Io,
     /// Failed without a more telling code.
@@ -92,13 +100,14 @@ pub struct Error {
 
 #[derive(Default)]
 struct Inner {
-    operation: &'static str,
+    operation: Cow<'static, str>,
     kind: Option<ErrorKind>,
     subject: Option<String>,
     raw: Option<u64>,
     text: Option<String>,
     advice: Option<Cow<'static, str>>,
     log_lines: Vec<String>,
+    signal: Option<i32>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -111,8 +120,8 @@ impl Error {
 
     /// What was being done, such as `open the disk`.
     #[must_use]
-    pub fn operation(&self) -> &'static str {
-        self.inner.operation
+    pub fn operation(&self) -> &str {
+        &self.inner.operation
     }
 
     /// What it was done to, such as a disk's path, when there is such a thing.
@@ -153,6 +162,12 @@ impl Error {
         &self.inner.log_lines
     }
 
+    /// The signal that ended the worker process, where one did: 11 for a segmentation fault, 6 for a library that gave up.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        self.inner.signal
+    }
+
     /// Whether the same call may succeed later without anything being changed: a busy or exhausted host, a network that
     /// was not there.
     #[must_use]
@@ -160,10 +175,11 @@ impl Error {
         matches!(self.kind(), ErrorKind::Busy | ErrorKind::Exhausted | ErrorKind::Network)
     }
 
-    /// Whether the connection is gone and everything opened over it must be opened again.
+    /// Whether the connection is gone and everything opened over it must be opened again; also when it went with the process
+    /// that VixDiskLib ran in.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
-        self.kind() == ErrorKind::ConnectionLost
+        matches!(self.kind(), ErrorKind::ConnectionLost | ErrorKind::WorkerDied | ErrorKind::TimedOut)
     }
 
     /// Whether the thing asked for does not exist.
@@ -204,7 +220,7 @@ impl Error {
     pub fn new(kind: ErrorKind, operation: &'static str, text: impl Into<String>) -> Error {
         Error {
             inner: Box::new(Inner {
-                operation,
+                operation: Cow::Borrowed(operation),
                 kind: Some(kind),
                 text: Some(text.into()),
                 ..Inner::default()
@@ -219,7 +235,7 @@ impl Error {
         let kind = lookup(code).map_or(ErrorKind::Failed, |info| info.kind);
         Error {
             inner: Box::new(Inner {
-                operation,
+                operation: Cow::Borrowed(operation),
                 kind: Some(kind),
                 raw: Some(raw),
                 text,
@@ -243,10 +259,6 @@ impl Error {
         Error::new(ErrorKind::Io, operation, "the operating system refused").with_source(source)
     }
 
-    pub(crate) fn closed(operation: &'static str) -> Error {
-        Error::new(ErrorKind::Closed, operation, "the disk was closed")
-    }
-
     #[doc(hidden)]
     #[must_use]
     pub fn with_subject(mut self, subject: impl Into<String>) -> Error {
@@ -263,6 +275,11 @@ impl Error {
 
     pub(crate) fn with_log_lines(mut self, lines: Vec<String>) -> Error {
         self.inner.log_lines = lines;
+        self
+    }
+
+    pub(crate) fn with_signal(mut self, signal: Option<i32>) -> Error {
+        self.inner.signal = signal;
         self
     }
 
@@ -320,6 +337,7 @@ impl fmt::Debug for Error {
             .field("text", &self.inner.text)
             .field("advice", &self.inner.advice)
             .field("log_lines", &self.inner.log_lines)
+            .field("signal", &self.inner.signal)
             .field("source", &self.inner.source)
             .finish()
     }

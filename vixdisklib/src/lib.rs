@@ -5,13 +5,13 @@
 //! a folder at run time, and is needed neither to build nor to test. It knows neither SOAP nor backups nor any runtime.
 //!
 //! ```text
-//!   LibraryOptions ──open──▶ Library          one for each process, started once, never stopped
+//!   LibraryOptions ──open──▶ Library          in a worker process, or in this one
 //!                              │ connect        ▲ control thread: start, connect, open, close, disconnect,
 //!                              ▼                │ prepare and end access
 //!   ConnectParams ─────────▶ Connection       ends when it and all its disks are gone
 //!                              │ open
 //!                              ▼
-//!   OpenOptions ───────────▶ Disk ──────────▶ worker thread: everything else on the handle, in order
+//!   OpenOptions ───────────▶ Disk ──────────▶ a thread for it: everything else on the handle, in order
 //!                              │ read, write, read_async, write_async, flush, allocated_blocks, changed_areas, metadata
 //!                              ▼
 //!                            close
@@ -21,20 +21,26 @@
 //! ```no_run
 //! use vixdisklib::{ConnectOptions, ConnectParams, Library, LibraryOptions, OpenOptions, Sectors};
 //!
-//! # fn main() -> vixdisklib::Result<()> {
-//! let library = Library::open(LibraryOptions::new("/opt/vmware-vix-disklib-distrib"))?;
-//! let connection = library.connect(&ConnectParams::local(), ConnectOptions::new().read_only(true))?;
-//! let disk = connection.open("/disks/web.vmdk", OpenOptions::read_only())?;
-//! let mut boot_sector = [0u8; 512];
-//! disk.read(Sectors::ZERO, &mut boot_sector)?;
-//! disk.close()?;
-//! connection.close()
-//! # }
+//! fn main() -> vixdisklib::Result<()> {
+//!     vixdisklib::worker::serve_if_asked();
+//!     let library = Library::open(LibraryOptions::new("/opt/vmware-vix-disklib-distrib"))?;
+//!     let connection = library.connect(&ConnectParams::local(), ConnectOptions::new().read_only(true))?;
+//!     let disk = connection.open("/disks/web.vmdk", OpenOptions::read_only())?;
+//!     let mut boot_sector = [0u8; 512];
+//!     disk.read(Sectors::ZERO, &mut boot_sector)?;
+//!     disk.close()?;
+//!     connection.close()
+//! }
 //! ```
+//!
+//! # Processes
+//! VixDiskLib runs in a worker process, so that its libraries do not meet the program's, and what it crashes or hangs is not
+//! the program. [`worker`] says which program that is, and why `main` above begins as it does. With
+//! [`LibraryOptions::in_process`] it is loaded into this process. Everything else is the same for both.
 //!
 //! # Threads
 //! The foreign library has rules about threads, most of them unwritten (section 1.3 of the project's fact sheet). They are
-//! kept here, not by the caller:
+//! kept here, not by the caller, and the same in a worker process:
 //! - Starting, connecting, opening, closing and disconnecting happen on one thread of this crate, one after the other.
 //! - Creating, cloning, growing, checking, renaming and deleting disks happen there too, since they open and close disks
 //!   inside: while one of them runs, no other disk can be opened or closed. What hears of their progress runs on the caller's
@@ -45,7 +51,7 @@
 //!   [`Disk::read_async`] and [`Disk::write_async`], which need no particular runtime.
 //! - Dropping a connection or a disk blocks until it is closed. A `tracing` subscriber must not call this crate: it runs on
 //!   whatever thread the library logs from.
-//! - Start the library after the last `fork`.
+//! - In process, start the library after the last `fork`.
 //!
 //! # Units
 //! The library counts in sectors of 512 bytes: [`Sectors`]. Positions in bytes are [`ByteOffset`]. Buffers may be any memory;
@@ -64,14 +70,19 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("vixdisklib is for Linux: VDDK and its worker process are driven nowhere else");
+
 mod access;
 mod config;
 mod connection;
 mod control;
 mod create;
 mod disk;
+mod engine;
 mod error;
 pub mod ffi;
+mod isolation;
 mod library;
 mod log;
 mod management;
@@ -83,6 +94,9 @@ pub mod sibling;
 mod transport;
 mod units;
 mod version;
+mod wait;
+mod wire;
+pub mod worker;
 
 pub use access::{AccessGuard, CleanupReport};
 pub use connection::{ConnectOptions, Connection};
@@ -90,6 +104,7 @@ pub use create::{CreateSpec, DiskType, HardwareVersion};
 pub use disk::{Adapter, AllocatedBlocks, Compression, Disk, DiskInfo, Geometry, IoMode, OpenOptions};
 pub use error::{CODES, CodeInfo, Error, ErrorKind, Result, lookup};
 pub use ffi::{AlignedBuf, Since, SymbolInfo};
+pub use isolation::TimeLimits;
 pub use library::{CallStatistics, Capability, Library, LibraryOptions};
 pub use params::{
     ConnectParams, Credentials, DatastoreFolder, RemoteBuilder, StorageObject, Thumbprint, VmSpec,

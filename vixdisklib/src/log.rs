@@ -1,7 +1,7 @@
 //! VixDiskLib's log lines: to `tracing`, and into a short memory from which errors take the lines of their time.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -24,6 +24,7 @@ pub(crate) struct Mark(u64);
 
 /// A secret that must not appear in any line for as long as this lives.
 #[derive(Debug)]
+#[must_use]
 pub(crate) struct Scrubbed(u64);
 
 struct State {
@@ -40,6 +41,19 @@ struct State {
 // while VixDiskLib is called, which may log from any of its threads.
 static STATE: Mutex<State> =
     Mutex::new(State { next: 0, kept: VecDeque::new(), secrets: Vec::new(), next_secret: 0, banner: None });
+
+/// Hears every line, in place of `tracing`.
+type Forward = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+/// In a worker process: where its lines go.
+static FORWARD: OnceLock<Forward> = OnceLock::new();
+
+/// Sends all further lines to another process instead of `tracing`. Once in a process.
+pub(crate) fn forward(to: Forward) {
+    if FORWARD.set(to).is_err() {
+        tracing::error!("log lines are forwarded already");
+    }
+}
 
 /// Takes one formatted line from VixDiskLib.
 pub(crate) fn receive(level: Level, line: &str) {
@@ -63,6 +77,9 @@ pub(crate) fn receive(level: Level, line: &str) {
         }
         line
     };
+    if let Some(forward) = FORWARD.get() {
+        return forward(level, &line);
+    }
     match level {
         Level::Log => tracing::debug!(target: "vixdisklib::vddk", "{line}"),
         Level::Warn => tracing::warn!(target: "vixdisklib::vddk", "{line}"),

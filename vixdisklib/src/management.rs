@@ -6,17 +6,14 @@
 
 use std::ffi::CString;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::connection::{Connection, c_string};
-use crate::control;
 use crate::create::CreateSpec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::{CallError, RawConnection};
 use crate::library::Library;
 use crate::log;
-use crate::progress::{self, Reporter};
 use crate::units::Sectors;
+use crate::wire::Request;
 
 const CREATE: &str = "create the disk";
 const CLONE: &str = "clone the disk to";
@@ -36,10 +33,8 @@ impl Connection {
     pub fn create(&self, path: &str, spec: &CreateSpec, progress: impl FnMut(u8)) -> Result<()> {
         self.check_changeable(CREATE, path)?;
         self.check_local(CREATE, path)?;
-        let raw = spec.raw(CREATE, self.library().version()).map_err(|error| error.with_subject(path))?;
-        self.manage(CREATE, path, progress, move |connection, path, reporter| {
-            connection.create(path, &raw, reporter)
-        })
+        let spec = spec.raw(CREATE, self.library().version()).map_err(|error| error.with_subject(path))?;
+        self.manage(CREATE, path, progress, |connection, path| Request::Create { connection, path, spec })
     }
 
     /// Copies the disk `from_path` of the connection `from`, with all of its parents' content, to `path` of this one.
@@ -62,11 +57,21 @@ impl Connection {
     ) -> Result<()> {
         self.check_changeable(CLONE, path)?;
         from.check_path(CLONE, from_path)?;
-        let raw = spec.raw(CLONE, self.library().version()).map_err(|error| error.with_subject(path))?;
+        let spec = spec.raw(CLONE, self.library().version()).map_err(|error| error.with_subject(path))?;
         let from_path = c_string(CLONE, from_path)?;
-        let source = Arc::clone(from.raw());
-        self.manage(CLONE, path, progress, move |connection, path, reporter| {
-            connection.clone_from(path, &source, &from_path, &raw, reporter, overwrite)
+        if !self.session().engine().is_same(from.session().engine()) {
+            let text =
+                "the two connections belong to different libraries, or one of them to a worker that is gone";
+            return Err(Error::new(ErrorKind::InvalidArgument, CLONE, text).with_subject(path));
+        }
+        let from = from.session().number();
+        self.manage(CLONE, path, progress, |connection, path| Request::Clone {
+            connection,
+            path,
+            from,
+            from_path,
+            spec,
+            overwrite,
         })
     }
 
@@ -85,8 +90,11 @@ impl Connection {
     ) -> Result<()> {
         self.check_changeable(GROW, path)?;
         self.check_local(GROW, path)?;
-        self.manage(GROW, path, progress, move |connection, path, reporter| {
-            connection.grow(path, capacity.0, update_geometry, reporter)
+        self.manage(GROW, path, progress, |connection, path| Request::Grow {
+            connection,
+            path,
+            sectors: capacity.0,
+            update_geometry,
         })
     }
 
@@ -98,7 +106,7 @@ impl Connection {
     pub fn unlink(&self, path: &str) -> Result<()> {
         self.check_changeable(UNLINK, path)?;
         self.check_local(UNLINK, path)?;
-        self.manage(UNLINK, path, |_| {}, |connection, path, _| connection.unlink(path))
+        self.manage(UNLINK, path, |_| {}, |connection, path| Request::Unlink { connection, path })
     }
 
     /// Looks for damage in the tables of a disk on this machine, and with `repair` mends what can be mended. The disk must
@@ -113,7 +121,7 @@ impl Connection {
             self.check_changeable(CHECK, path)?;
         }
         self.check_local(CHECK, path)?;
-        self.manage(CHECK, path, |_| {}, move |connection, path, _| connection.check_repair(path, repair))
+        self.manage(CHECK, path, |_| {}, |connection, path| Request::CheckRepair { connection, path, repair })
     }
 
     fn check_changeable(&self, operation: &'static str, path: &str) -> Result<()> {
@@ -127,25 +135,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs `call` on the control thread; this thread hears of its progress.
+    /// Makes a call; this thread hears of its progress.
     fn manage(
         &self,
         operation: &'static str,
         path: &str,
         hear: impl FnMut(u8),
-        call: impl FnOnce(&RawConnection, &CString, &Reporter) -> std::result::Result<(), CallError>
-        + Send
-        + 'static,
+        request: impl FnOnce(u64, CString) -> Request,
     ) -> Result<()> {
-        let api = self.library().api();
-        let c_path = c_string(operation, path)?;
-        let raw = Arc::clone(self.raw());
+        let request = request(self.session().number(), c_string(operation, path)?);
+        let engine = self.session().engine();
         let mark = log::mark();
-        let (reporter, progress) = progress::channel_for_call();
-        let running = control::start(move || call(&raw, &c_path, &reporter))?;
-        progress
-            .follow(hear, || running.finish())?
-            .map_err(|error| api.error(operation, error, mark).with_subject(path))
+        engine
+            .call_reporting(request, hear)
+            .map_err(|error| engine.error(operation, error, mark).with_subject(path))
     }
 }
 
@@ -159,11 +162,10 @@ impl Library {
         for path in [from, to] {
             check_absolute(RENAME, path)?;
         }
-        let (c_from, c_to) = (c_string(RENAME, from)?, c_string(RENAME, to)?);
-        let api = self.api();
+        let request = Request::Rename { from: c_string(RENAME, from)?, to: c_string(RENAME, to)? };
+        let engine = self.engine()?;
         let mark = log::mark();
-        control::run(move || api.rename(&c_from, &c_to))?
-            .map_err(|error| api.error(RENAME, error, mark).with_subject(from))
+        engine.call(request).map_err(|error| engine.error(RENAME, error, mark).with_subject(from))
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::{self, Scrubbed};
 use crate::version::Version;
 
 const OPERATION: &str = "build connection parameters";
@@ -136,6 +137,15 @@ impl ConnectParams {
         self.remote.as_deref()
     }
 
+    /// Keeps the secrets out of all log lines and texts for as long as the result lives.
+    pub(crate) fn hide(&self) -> Vec<Scrubbed> {
+        match self.server().map(|remote| &remote.credentials) {
+            Some(Credentials::Password { password, .. }) => vec![log::hide(password)],
+            Some(Credentials::SessionCookie { cookie, key, .. }) => vec![log::hide(cookie), log::hide(key)],
+            None => Vec::new(),
+        }
+    }
+
     /// Names the place in errors, without secrets.
     pub(crate) fn place(&self) -> String {
         match self.server() {
@@ -242,7 +252,13 @@ impl RemoteBuilder {
     /// [`ErrorKind::InvalidArgument`] when the server, the user, a secret, the certificate or a part of what names the disk is
     /// empty or holds a zero byte.
     pub fn build(self) -> Result<ConnectParams> {
-        let remote = self.remote;
+        ConnectParams::checked(self.remote)
+    }
+}
+
+impl ConnectParams {
+    /// Refuses what VixDiskLib could fall over.
+    pub(crate) fn checked(remote: Remote) -> Result<ConnectParams> {
         check("the server", &remote.server)?;
         match &remote.target {
             Target::Machine(_) => {}
@@ -297,6 +313,18 @@ impl VmSpec {
             }
         }
         Ok(VmSpec(format!("{path}?dcPath={datacenter}&dsName={datastore}")))
+    }
+
+    /// Reads what [`VmSpec::as_str`] gives, of either form.
+    pub(crate) fn from_text(text: &str) -> Option<VmSpec> {
+        if let Some(moref) = text.strip_prefix("moref=")
+            && let Ok(spec) = VmSpec::moref(moref)
+        {
+            return Some(spec);
+        }
+        let (path, rest) = text.split_once("?dcPath=")?;
+        let (datacenter, datastore) = rest.split_once("&dsName=")?;
+        VmSpec::vmx(path, datacenter, datastore).ok()
     }
 
     /// The text that VixDiskLib gets: `moref=vm-16`.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 /// A fixed number of permits.
 pub(crate) struct Permits {
+    count: usize,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -24,8 +25,14 @@ pub(crate) struct Permit {
 impl Permits {
     /// `count` permits, at least one.
     pub(crate) fn new(count: usize) -> Arc<Permits> {
-        let state = State { free: count.max(1), wakers: VecDeque::new() };
-        Arc::new(Permits { state: Mutex::new(state), freed: Condvar::new() })
+        let count = count.max(1);
+        let state = State { free: count, wakers: VecDeque::new() };
+        Arc::new(Permits { count, state: Mutex::new(state), freed: Condvar::new() })
+    }
+
+    /// How many there are in all.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// Waits on this thread for a permit.

@@ -5,10 +5,10 @@
 //! needs to be neither `Send` nor `'static`, may use this crate, and has no C below it when it panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 
-/// The library's end of the channel. The work is over when it is dropped.
-pub(crate) type Reporter = Sender<u8>;
+/// Where the library's percentages go. The work is over when it is dropped.
+pub(crate) type Reporter = Box<dyn Fn(u8) + Send>;
 
 /// The caller's end.
 pub(crate) struct Progress(Receiver<u8>);
@@ -16,7 +16,17 @@ pub(crate) struct Progress(Receiver<u8>);
 /// A channel for one call.
 pub(crate) fn channel_for_call() -> (Reporter, Progress) {
     let (sender, receiver) = channel();
-    (sender, Progress(receiver))
+    let report = move |percent| {
+        if sender.send(percent).is_err() {
+            tracing::trace!("nobody listens to the progress of a call");
+        }
+    };
+    (Box::new(report), Progress(receiver))
+}
+
+/// For calls whose progress nobody asked for.
+pub(crate) fn to_nobody() -> Reporter {
+    Box::new(|_| {})
 }
 
 impl Progress {
@@ -49,7 +59,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for percent in [0, 50, 100] {
-                    reporter.send(percent).unwrap();
+                    reporter(percent);
                 }
             });
             let mut heard = Vec::new();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::control;
-use crate::error::{Error, Result};
+use crate::engine::Executor;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::bindings::{VddkConnection, VddkLogCallback};
 use crate::ffi::{self, CallError, RawConnection};
 use crate::library::Library;
@@ -24,15 +25,17 @@ pub struct Link {
 pub struct Moment(log::Mark);
 
 impl Link {
-    /// A share in `connection`.
-    #[must_use]
-    pub fn of(connection: &Connection) -> Link {
+    /// A share in `connection`, which must be one of this process.
+    ///
+    /// # Errors
+    /// As for [`check_in_process`].
+    pub fn of(operation: &'static str, connection: &Connection) -> Result<Link> {
         let options = connection.options();
-        Link {
-            raw: Arc::clone(connection.raw()),
-            read_only: options.is_read_only(),
-            of_snapshot: options.is_of_snapshot(),
-        }
+        let executor = executor(operation, connection.library())?;
+        let raw = executor
+            .connection(connection.session().number())
+            .map_err(|error| error.tell(operation, log::mark(), |_| None))?;
+        Ok(Link { raw, read_only: options.is_read_only(), of_snapshot: options.is_of_snapshot() })
     }
 
     /// The library's name for the connection; good while this lives. Null is possible.
@@ -60,6 +63,23 @@ impl Moment {
     pub fn now() -> Moment {
         Moment(log::mark())
     }
+}
+
+/// Refuses a library whose handles mean nothing in this process.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for one in a worker process.
+pub fn check_in_process(operation: &'static str, library: &Library) -> Result<()> {
+    executor(operation, library).map(|_| ())
+}
+
+fn executor<'a>(operation: &'static str, library: &'a Library) -> Result<&'a Arc<Executor>> {
+    library.executor().ok_or_else(|| {
+        let text = "VixDiskLib runs in a worker process, and this needs it in the same process";
+        Error::new(ErrorKind::Unsupported, operation, text)
+            .with_subject(library.directory().display().to_string())
+            .with_advice("open the library with LibraryOptions::in_process")
+    })
 }
 
 /// Runs `job` on the control thread, on which connections and disks are opened and closed, and waits for it.
@@ -93,5 +113,6 @@ pub fn config_file(library: &Library) -> &Path {
 /// The error for a result word, with the library's text for it and the log lines since `since`.
 #[must_use]
 pub fn failure(library: &Library, operation: &'static str, raw: u64, since: Moment) -> Error {
-    library.api().error(operation, CallError::Code(raw), since.0)
+    let api = library.executor().map(|executor| executor.api());
+    CallError::Code(raw).tell(operation, since.0, |raw| api.and_then(|api| api.error_text(raw)))
 }

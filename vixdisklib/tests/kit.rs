@@ -17,6 +17,12 @@ mod setup {
     use tempfile::TempDir;
     use vixdisklib::{Library, LibraryOptions};
 
+    /// In the worker process of VixDiskLib this is what runs; here it does nothing.
+    #[test]
+    fn worker_entry() {
+        vixdisklib::worker::serve_if_asked();
+    }
+
     /// The one library of this process.
     pub(crate) fn library() -> Arc<Library> {
         static STATE: OnceLock<TempDir> = OnceLock::new();
@@ -24,7 +30,10 @@ mod setup {
             panic!("VDDK_DIR has to name a kit: the folder vmware-vix-disklib-distrib");
         };
         let state = STATE.get_or_init(|| tempfile::tempdir().unwrap());
-        Library::open(LibraryOptions::new(kit).temp_directory(state.path())).unwrap()
+        Library::open(
+            LibraryOptions::new(kit).worker_test("setup::worker_entry").temp_directory(state.path()),
+        )
+        .unwrap()
     }
 }
 

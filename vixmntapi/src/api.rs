@@ -72,10 +72,11 @@ impl MountOptions {
 }
 
 impl MountApi {
-    /// Loads and starts the VixMntapi of `library`'s kit, or gives the one that runs already.
+    /// Loads and starts the VixMntapi of `library`'s kit, or gives the one that runs already. The library must be one of this
+    /// process: [`LibraryOptions::in_process`](vixdisklib::LibraryOptions::in_process).
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] when this machine lacks something that mounting needs; the text names all of it and what
+    /// [`ErrorKind::Unsupported`] when `library` runs in a worker process, and when this machine lacks something that mounting needs; the text names all of it and what
     /// to do. [`ErrorKind::LibraryNotFound`] and [`ErrorKind::LibraryUnusable`] when it cannot be loaded;
     /// [`ErrorKind::Misuse`] after [`MountApi::end`]; otherwise what the library reports.
     pub fn open(library: &Arc<Library>, options: MountOptions) -> Result<Arc<MountApi>> {
@@ -90,6 +91,7 @@ impl MountApi {
             }
             Life::NotStarted => {}
         }
+        sibling::check_in_process(START, library)?;
         if !options.assume_ready {
             refuse_if_missing(&preflight::preflight(), &subject())?;
         }
@@ -135,10 +137,10 @@ impl MountApi {
             return wrong("the path is empty");
         }
         let Ok(name) = CString::new(*path) else { return wrong("the path holds a zero byte") };
-        let link = Link::of(connection);
         if !Arc::ptr_eq(connection.library(), &self.library) {
             return wrong("the connection belongs to another library");
         }
+        let link = Link::of(OPEN, connection)?;
         let flags = match access {
             Access::ReadOnly => OPEN_READ_ONLY,
             Access::ReadWrite if link.is_of_snapshot() => {

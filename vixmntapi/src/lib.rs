@@ -2,7 +2,7 @@
 //!
 //! This crate drives `libvixMntapi.so.1` of a VDDK kit, 6.5 to 9.x, on Linux x86-64, over connections of the crate
 //! `vixdisklib`. The library comes from VMware, is found beside VixDiskLib at run time, and is needed neither to build nor to
-//! test. It shows a disk as a flat file through FUSE, puts loop devices over its partitions, and has the kernel mount what the
+//! test. VixMntapi works on the VixDiskLib of its own process, so that one is opened with `LibraryOptions::in_process`. It shows a disk as a flat file through FUSE, puts loop devices over its partitions, and has the kernel mount what the
 //! kernel can: this crate never reads a file system.
 //!
 //! ```text
@@ -26,7 +26,7 @@
 //! use vixmntapi::{Access, MountApi, MountOptions};
 //!
 //! # fn main() -> vixmntapi::Result<()> {
-//! let library = Library::open(LibraryOptions::new("/opt/vmware-vix-disklib-distrib"))?;
+//! let library = Library::open(LibraryOptions::new("/opt/vmware-vix-disklib-distrib").in_process())?;
 //! let connection = library.connect(&ConnectParams::local(), ConnectOptions::new().read_only(true))?;
 //! let mounting = MountApi::open(&library, MountOptions::new())?;
 //! let mut set = mounting.open_disks(&connection, &["/disks/web.vmdk"], Access::ReadOnly)?;

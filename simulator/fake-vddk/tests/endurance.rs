@@ -71,7 +71,9 @@ fn ten_thousand_rounds_leave_no_memory_thread_or_descriptor() {
     let root = tempfile::tempdir().unwrap();
     let kit = root.path().join("kit");
     fake_vddk::install(&kit).unwrap();
-    let library = Library::open(LibraryOptions::new(&kit).temp_directory(root.path().join("tmp"))).unwrap();
+    let library =
+        Library::open(LibraryOptions::new(&kit).in_process().temp_directory(root.path().join("tmp")))
+            .unwrap();
     let path = root.path().join("a.vmdk").to_str().unwrap().to_owned();
     let connection = library.connect(&ConnectParams::local(), ConnectOptions::new()).unwrap();
     connection.create(&path, &CreateSpec::new(DiskType::MonolithicSparse, Sectors(4096)), |_| {}).unwrap();

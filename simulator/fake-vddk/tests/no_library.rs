@@ -7,7 +7,8 @@ use vixdisklib::{ErrorKind, Library, LibraryOptions};
 #[test]
 fn vddk_folder_without_a_library() {
     let folder = tempfile::tempdir().unwrap();
-    let options = || LibraryOptions::new(folder.path()).temp_directory(folder.path().join("tmp"));
+    let options =
+        || LibraryOptions::new(folder.path()).in_process().temp_directory(folder.path().join("tmp"));
     let error = Library::open(options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LibraryNotFound);
     let shown = error.to_string();
@@ -23,7 +24,7 @@ fn vddk_folder_without_a_library() {
     // The linker knows a library that it has loaded by its path, so this one has a folder of its own.
     let lacking = tempfile::tempdir().unwrap();
     fake_vddk::install_lacking(lacking.path(), fake_vddk::Release::V8_0, &["VixDiskLib_Wait"]).unwrap();
-    let error = Library::open(LibraryOptions::new(lacking.path())).unwrap_err();
+    let error = Library::open(LibraryOptions::new(lacking.path()).in_process()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LibraryUnusable);
     assert!(error.to_string().contains("it lacks VixDiskLib_Wait"), "{error}");
 

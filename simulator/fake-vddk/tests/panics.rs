@@ -77,8 +77,10 @@ impl Stage {
             fake_vddk::install(kit.path()).unwrap();
             kit
         });
-        let library =
-            Library::open(LibraryOptions::new(kit.path()).temp_directory(kit.path().join("tmp"))).unwrap();
+        let library = Library::open(
+            LibraryOptions::new(kit.path()).in_process().temp_directory(kit.path().join("tmp")),
+        )
+        .unwrap();
         let connection = library.connect(&ConnectParams::local(), ConnectOptions::new()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.vmdk").to_str().unwrap().to_owned();

@@ -21,7 +21,9 @@ fn qemu_accepts_every_disk_that_is_created_cloned_and_changed() {
     let root = tempfile::tempdir().unwrap();
     let kit = root.path().join("kit");
     fake_vddk::install(&kit).unwrap();
-    let library = Library::open(LibraryOptions::new(&kit).temp_directory(root.path().join("tmp"))).unwrap();
+    let library =
+        Library::open(LibraryOptions::new(&kit).in_process().temp_directory(root.path().join("tmp")))
+            .unwrap();
     let connection = library.connect(&ConnectParams::local(), ConnectOptions::new()).unwrap();
     let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
 

@@ -7,4 +7,4 @@
 mod suite;
 
 const SETUP: suite::setup::Setup =
-    suite::setup::Setup { release: fake_vddk::Release::V6_5, strict: false, upper_bits: 0 };
+    suite::setup::Setup { release: fake_vddk::Release::V6_5, strict: false, upper_bits: 0, isolated: false };

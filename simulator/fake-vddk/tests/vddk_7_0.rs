@@ -7,4 +7,4 @@
 mod suite;
 
 const SETUP: suite::setup::Setup =
-    suite::setup::Setup { release: fake_vddk::Release::V7_0, strict: false, upper_bits: 0 };
+    suite::setup::Setup { release: fake_vddk::Release::V7_0, strict: false, upper_bits: 0, isolated: false };

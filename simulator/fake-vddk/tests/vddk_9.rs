@@ -6,5 +6,9 @@
 #[path = "vddk/suite.rs"]
 mod suite;
 
-const SETUP: suite::setup::Setup =
-    suite::setup::Setup { release: fake_vddk::Release::V9_0, strict: false, upper_bits: 171 };
+const SETUP: suite::setup::Setup = suite::setup::Setup {
+    release: fake_vddk::Release::V9_0,
+    strict: false,
+    upper_bits: 171,
+    isolated: false,
+};

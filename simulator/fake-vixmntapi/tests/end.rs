@@ -11,7 +11,9 @@ fn after_the_end_nothing_opens() {
     let folder = tempfile::tempdir().unwrap();
     let kit = folder.path().join("kit");
     fake_vddk::install(&kit).unwrap();
-    let library = Library::open(LibraryOptions::new(&kit).temp_directory(folder.path().join("tmp"))).unwrap();
+    let library =
+        Library::open(LibraryOptions::new(&kit).in_process().temp_directory(folder.path().join("tmp")))
+            .unwrap();
 
     // The check comes before anything is loaded; whether this machine passes it is not for a test to say.
     let ready = MountOptions::new();

@@ -153,9 +153,9 @@ impl VddkDisk {
         })
     }
 
-    fn buffer(length: usize) -> Result<AlignedBuf, Error> {
-        AlignedBuf::zeroed(length)
-            .ok_or_else(|| Error::new(ErrorKind::Disk, format!("no memory for a buffer of {length} bytes")))
+    /// One that the disk's library reads and writes without a copy, in whichever process it runs.
+    fn buffer(&self, length: usize) -> Result<AlignedBuf, Error> {
+        self.disk.buffer(length).map_err(|e| Error::disk("making a buffer", e))
     }
 }
 
@@ -188,7 +188,7 @@ impl DiskSource for VddkDisk {
     fn read(&self, range: ByteRange) -> BoxFuture<'_, Result<Bytes, Error>> {
         async move {
             let (start, _, length) = self.sectors(range)?;
-            let read = self.disk.read_async(start, Self::buffer(length)?).await;
+            let read = self.disk.read_async(start, self.buffer(length)?).await;
             let buffer = read.map_err(|e| Error::disk(format!("reading {range:?}"), e))?;
             Ok(Bytes::from_owner(Filled(buffer)))
         }
@@ -216,7 +216,7 @@ impl DiskSink for VddkDisk {
         async move {
             let Some(range) = ByteRange::with_length(offset, data.len() as u64) else { return Ok(()) };
             let (start, _, length) = self.sectors(range)?;
-            let mut buffer = Self::buffer(length)?;
+            let mut buffer = self.buffer(length)?;
             buffer.copy_from_slice(&data);
             let written = self.disk.write_async(start, buffer).await;
             written.map(drop).map_err(|e| Error::disk(format!("writing {range:?}"), e))

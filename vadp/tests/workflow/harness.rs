@@ -45,8 +45,14 @@ pub(crate) fn kit() -> &'static Path {
     })
 }
 
+/// In the worker process of VixDiskLib this is what runs; here it does nothing.
+#[test]
+fn worker_entry() {
+    vixdisklib::worker::serve_if_asked();
+}
+
 pub(crate) fn library() -> Arc<Library> {
-    Library::open(LibraryOptions::new(kit())).unwrap()
+    Library::open(LibraryOptions::new(kit()).worker_test("harness::worker_entry")).unwrap()
 }
 
 impl World {

@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::{Block, bindings};
 use crate::log;
 use crate::units::{SectorRange, Sectors};
+use crate::wire::Request;
 
 const OPERATION: &str = "ask for the allocated blocks of";
 /// The smallest chunk that may be asked for gives the sharpest answer.
@@ -36,7 +37,7 @@ impl Disk {
     pub fn allocated_blocks(&self, range: SectorRange) -> Result<AllocatedBlocks> {
         if range.end() > self.capacity() {
             let text = format!("sector {} is not within {}", range.end().0, self.capacity());
-            return Err(Error::new(ErrorKind::OutOfRange, OPERATION, text).with_subject(self.worker.path()));
+            return Err(Error::new(ErrorKind::OutOfRange, OPERATION, text).with_subject(self.path()));
         }
         if range.is_empty() {
             return Ok(AllocatedBlocks { ranges: Vec::new(), known: true });
@@ -50,7 +51,8 @@ impl Disk {
         let end = range.end().0.div_ceil(CHUNK).saturating_mul(CHUNK).min(askable);
         while start < end {
             let count = (end - start).min(WINDOW);
-            for block in self.worker.call(OPERATION, move |raw| raw.allocated_blocks(start, count, CHUNK))? {
+            let blocks: Vec<Block> = self.call(OPERATION, self.query(start, count))?;
+            for block in blocks {
                 ranges.push(self.checked(block, start, count)?);
             }
             start += count;
@@ -70,13 +72,12 @@ impl Disk {
             return Ok(false);
         }
         let mark = log::mark();
-        let answer = self.worker.call_raw(OPERATION, |raw| raw.allocated_blocks(0, CHUNK, CHUNK))?;
-        let known = match answer {
+        let known = match self.engine().call::<Vec<Block>>(self.query(0, CHUNK)) {
             Ok(_) => true,
             Err(error) => {
-                let error = self.library.api().error(OPERATION, error, mark).with_subject(self.worker.path());
+                let error = self.error(OPERATION, error, mark);
                 // A lost connection says nothing about what the host can do.
-                if error.is_connection_lost() {
+                if error.is_connection_lost() || error.kind() == ErrorKind::Closed {
                     return Err(error);
                 }
                 tracing::debug!(%error, "every sector will count as allocated");
@@ -84,6 +85,10 @@ impl Disk {
             }
         };
         Ok(*self.allocation.get_or_init(|| known))
+    }
+
+    fn query(&self, start: u64, count: u64) -> Request {
+        Request::AllocatedBlocks { disk: self.number, start, count, chunk: CHUNK }
     }
 
     /// The library's numbers are not taken on trust.
@@ -95,7 +100,7 @@ impl Disk {
                     "it answered {} sectors at {}, outside the {count} at {start} that were asked for",
                     block.length, block.offset
                 );
-                Error::new(ErrorKind::Failed, OPERATION, text).with_subject(self.worker.path())
+                Error::new(ErrorKind::Failed, OPERATION, text).with_subject(self.path())
             })
     }
 }

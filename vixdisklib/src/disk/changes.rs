@@ -4,6 +4,7 @@ use super::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::RawChanges;
 use crate::units::{SectorRange, Sectors};
+use crate::wire::Request;
 
 const OPERATION: &str = "ask for the changed areas of";
 
@@ -22,16 +23,17 @@ impl Disk {
         if self.options.change_id().is_none() {
             let text = "it was opened without a change id";
             return Err(Error::new(ErrorKind::Misuse, OPERATION, text)
-                .with_subject(self.worker.path())
+                .with_subject(self.path())
                 .with_advice("open it with OpenOptions::changed_since"));
         }
         let mut cover = Cover { capacity: self.capacity().0, position: 0, areas: Vec::new() };
         while cover.position < cover.capacity {
             let start = cover.position;
-            let window = self.worker.call(OPERATION, move |raw| raw.changed_areas(start))?;
-            cover.add(&window).map_err(|text| {
-                Error::new(ErrorKind::Failed, OPERATION, text).with_subject(self.worker.path())
-            })?;
+            let request = Request::ChangedAreas { disk: self.number, start };
+            let window: RawChanges = self.call(OPERATION, request)?;
+            cover
+                .add(&window)
+                .map_err(|text| Error::new(ErrorKind::Failed, OPERATION, text).with_subject(self.path()))?;
         }
         Ok(cover.areas)
     }

@@ -4,6 +4,8 @@ use super::Disk;
 use crate::connection::c_string;
 use crate::error::Result;
 use crate::ffi::{CallError, bindings};
+use crate::log;
+use crate::wire::Request;
 
 const GET: &str = "read the metadata of";
 const SET: &str = "write the metadata of";
@@ -17,13 +19,14 @@ impl Disk {
     /// byte.
     pub fn metadata(&self, key: &str) -> Result<Option<String>> {
         let key = c_string(GET, key)?;
-        self.worker.call(GET, move |raw| match raw.read_metadata(&key) {
+        let mark = log::mark();
+        match self.engine().call::<Vec<u8>>(Request::ReadMetadata { disk: self.number, key }) {
             Ok(value) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
             Err(CallError::Code(raw)) if raw & 0xFFFF == u64::from(bindings::VDDK_E_DISK_KEY_NOT_FOUND) => {
                 Ok(None)
             }
-            Err(error) => Err(error),
-        })
+            Err(error) => Err(self.error(GET, error, mark)),
+        }
     }
 
     /// Sets `key` to `value`. Keys cannot be removed again.
@@ -33,7 +36,7 @@ impl Disk {
     pub fn set_metadata(&self, key: &str, value: &str) -> Result<()> {
         self.check_writable(SET)?;
         let (key, value) = (c_string(SET, key)?, c_string(SET, value)?);
-        self.worker.call(SET, move |raw| raw.write_metadata(&key, &value))
+        self.call(SET, Request::WriteMetadata { disk: self.number, key, value })
     }
 
     /// All keys of the disk, in the library's order.
@@ -41,7 +44,7 @@ impl Disk {
     /// # Errors
     /// What the library reports.
     pub fn metadata_keys(&self) -> Result<Vec<String>> {
-        let list = self.worker.call(LIST, |raw| raw.metadata_keys())?;
+        let list: Vec<u8> = self.call(LIST, Request::MetadataKeys { disk: self.number })?;
         let keys = list.split(|byte| *byte == 0).filter(|key| !key.is_empty());
         Ok(keys.map(|key| String::from_utf8_lossy(key).into_owned()).collect())
     }

@@ -14,6 +14,7 @@ pub struct OpenOptions {
     io_mode: IoMode,
     queue_depth: usize,
     max_request: usize,
+    max_bytes: usize,
 }
 
 /// Compression on the wire, for the network transports (NBD, NBDSSL) of vSphere 6.5 and later.
@@ -56,6 +57,7 @@ impl OpenOptions {
             io_mode: IoMode::Sync,
             queue_depth: 8,
             max_request: 2 << 20,
+            max_bytes: usize::MAX,
         }
     }
 
@@ -104,7 +106,7 @@ impl OpenOptions {
     }
 
     /// Requests that may be queued or under way at once, at least 1; 8 unless set. Together with the size of a request it
-    /// bounds the bytes in flight: a request beyond it waits.
+    /// bounds the bytes in flight: a request beyond it waits. See also [`max_bytes_in_flight`](Self::max_bytes_in_flight).
     #[must_use]
     pub fn queue_depth(mut self, requests: usize) -> OpenOptions {
         self.queue_depth = requests.max(1);
@@ -117,6 +119,16 @@ impl OpenOptions {
     pub fn max_request(mut self, bytes: usize) -> OpenOptions {
         let sector = SECTOR_BYTES as usize;
         self.max_request = (bytes / sector).max(1) * sector;
+        self
+    }
+
+    /// The most bytes that may be with the library at once; whole sectors, at least one. It lowers
+    /// [`max_request`](Self::max_request) and [`queue_depth`](Self::queue_depth) until their product fits, which is all that
+    /// bounds it unless set. A worker process takes shared memory of this size for transfers that need a copy.
+    #[must_use]
+    pub fn max_bytes_in_flight(mut self, bytes: usize) -> OpenOptions {
+        let sector = SECTOR_BYTES as usize;
+        self.max_bytes = (bytes / sector).max(1) * sector;
         self
     }
 
@@ -143,11 +155,11 @@ impl OpenOptions {
     }
 
     pub(super) fn depth(&self) -> usize {
-        self.queue_depth
+        self.queue_depth.min(self.max_bytes / self.request_limit())
     }
 
     pub(super) fn request_limit(&self) -> usize {
-        self.max_request
+        self.max_request.min(self.max_bytes)
     }
 
     /// The bits for the library.
@@ -181,5 +193,19 @@ mod tests {
     fn requests_are_whole_sectors() {
         assert_eq!(OpenOptions::read_only().max_request(1000).request_limit(), 512);
         assert_eq!(OpenOptions::read_only().max_request(0).request_limit(), 512);
+    }
+
+    #[test]
+    fn bytes_in_flight_are_bounded_by_size_and_number() {
+        let bounds = |bytes| {
+            let options =
+                OpenOptions::read_only().max_request(1 << 20).queue_depth(8).max_bytes_in_flight(bytes);
+            (options.request_limit(), options.depth())
+        };
+        assert_eq!(bounds(64 << 20), (1 << 20, 8));
+        assert_eq!(bounds(4 << 20), (1 << 20, 4));
+        assert_eq!(bounds(700_000), (699_904, 1));
+        assert_eq!(bounds(0), (512, 1));
+        assert_eq!(OpenOptions::read_only().depth(), 8);
     }
 }

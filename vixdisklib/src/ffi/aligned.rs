@@ -4,11 +4,19 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-/// A buffer of bytes that begins at a multiple of 4 KiB, as unbuffered transports want (HotAdd, SAN); zeroed when made.
+use crate::isolation::Region;
+
+/// A buffer of bytes that begins at a multiple of 4 KiB, as unbuffered transports want (HotAdd, SAN).
+///
+/// [`AlignedBuf::zeroed`] makes one in this program's own memory. [`Disk::buffer`](crate::Disk::buffer) makes one where the
+/// disk's library reads and writes without a copy.
 pub struct AlignedBuf {
     start: NonNull<u8>,
     length: usize,
+    /// Where the memory belongs; without it, it is the allocator's.
+    region: Option<Arc<Region>>,
 }
 
 impl AlignedBuf {
@@ -21,12 +29,23 @@ impl AlignedBuf {
     pub fn zeroed(length: usize) -> Option<AlignedBuf> {
         let layout = Layout::from_size_align(length, Self::ALIGNMENT).ok()?;
         if length == 0 {
-            return Some(AlignedBuf { start: NonNull::dangling(), length });
+            return Some(AlignedBuf { start: NonNull::dangling(), length, region: None });
         }
         // SAFETY: the layout is not of size zero.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { std::alloc::handle_alloc_error(layout) };
-        Some(AlignedBuf { start, length })
+        Some(AlignedBuf { start, length, region: None })
+    }
+
+    /// The first `length` bytes of a region that nobody else has; all of it when it is smaller. They hold what was there.
+    pub(crate) fn over(region: Region, length: usize) -> AlignedBuf {
+        let (start, length) = (region.mapping().start(), length.min(region.mapping().length()));
+        AlignedBuf { start, length, region: Some(Arc::new(region)) }
+    }
+
+    /// The region that it lies in, if that is one. Whoever keeps it may name it to the worker, and must leave its bytes alone.
+    pub(crate) fn region(&self) -> Option<&Arc<Region>> {
+        self.region.as_ref()
     }
 
     /// The first byte, for handing to a foreign function while no slice of this buffer is alive.
@@ -40,7 +59,7 @@ impl Deref for AlignedBuf {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `start` is valid for `length` initialised bytes, which only this value owns; a dangling start goes
-        // with length zero.
+        // with length zero. For bytes in a region, `shared` says why that is so.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
@@ -54,7 +73,7 @@ impl DerefMut for AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        if self.length == 0 {
+        if self.length == 0 || self.region.is_some() {
             return;
         }
         if let Ok(layout) = Layout::from_size_align(self.length, Self::ALIGNMENT) {

@@ -13,6 +13,7 @@ use futures::channel::oneshot;
 
 use super::aligned::AlignedBuf;
 use super::bindings::VDDK_E_CANCELLED;
+use super::shared::Mapping;
 use crate::permits::Permit;
 use crate::units::{SECTOR_BYTES, Sectors};
 
@@ -56,15 +57,30 @@ enum Done {
     Future(oneshot::Sender<Finished>),
 }
 
-/// A part of a batch that goes to VixDiskLib as one request.
+/// A part of a batch that goes to VixDiskLib as one request; or, in a worker process, a whole request of its program.
 pub(crate) struct Piece {
-    batch: Arc<Batch>,
+    memory: Memory,
     offset: usize,
     length: usize,
-    finished: bool,
     /// Given back when the piece is done: it bounds how many are under way.
-    _permit: Permit,
+    _permit: Option<Permit>,
 }
+
+/// Whose memory a piece is of, and who hears of its end.
+enum Memory {
+    Batch(Arc<Batch>),
+    Mapped {
+        mapping: Arc<Mapping>,
+        direction: Direction,
+        start: Sectors,
+        reply: Reply,
+    },
+    /// It has ended, and been told.
+    Over,
+}
+
+/// Hears the result word of a piece of shared memory.
+pub(crate) type Reply = Box<dyn FnOnce(u64) + Send>;
 
 impl Batch {
     /// Reads into borrowed memory: runs `submit`, then waits until no piece is left, whatever `submit` did.
@@ -105,7 +121,7 @@ impl Batch {
         let step = |cut: usize| (cut < self.length).then(|| cut.saturating_add(limit).min(self.length));
         let offset = self.cut.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
         let length = step(offset)? - offset;
-        Some(Piece { batch: Arc::clone(self), offset, length, finished: false, _permit: permit })
+        Some(Piece { memory: Memory::Batch(Arc::clone(self)), offset, length, _permit: Some(permit) })
     }
 
     /// Whether something is left to cut off.
@@ -148,12 +164,35 @@ unsafe impl Send for Batch {}
 unsafe impl Sync for Batch {}
 
 impl Piece {
+    /// A request over a part of shared memory; `None`, and no reply, unless that is whole sectors within the mapping.
+    pub(crate) fn of_mapping(
+        mapping: Arc<Mapping>,
+        direction: Direction,
+        start: Sectors,
+        part: (u64, u64),
+        reply: Reply,
+    ) -> Option<Piece> {
+        let (offset, length) = (usize::try_from(part.0).ok()?, usize::try_from(part.1).ok()?);
+        let fits = offset.checked_add(length).is_some_and(|end| end <= mapping.length());
+        let whole = Sectors::from_bytes(part.1).is_some_and(|count| count != Sectors::ZERO);
+        let memory = Memory::Mapped { mapping, direction, start, reply };
+        (fits && whole).then_some(Piece { memory, offset, length, _permit: None })
+    }
+
     pub(crate) fn direction(&self) -> Direction {
-        self.batch.direction
+        match &self.memory {
+            Memory::Batch(batch) => batch.direction,
+            Memory::Mapped { direction, .. } => *direction,
+            Memory::Over => Direction::Read,
+        }
     }
 
     pub(crate) fn sector(&self) -> Sectors {
-        Sectors(self.batch.start.0.saturating_add(self.offset as u64 / SECTOR_BYTES))
+        match &self.memory {
+            Memory::Batch(batch) => Sectors(batch.start.0.saturating_add(self.offset as u64 / SECTOR_BYTES)),
+            Memory::Mapped { start, .. } => *start,
+            Memory::Over => Sectors::ZERO,
+        }
     }
 
     pub(crate) fn count(&self) -> Sectors {
@@ -162,30 +201,41 @@ impl Piece {
 
     /// Where in memory the piece lies: valid for `count` sectors until the piece is dropped.
     pub(super) fn memory(&self) -> *mut u8 {
-        // SAFETY: `next_piece` keeps offset + length within the memory.
-        unsafe { self.batch.memory.as_ptr().add(self.offset) }
+        let start = match &self.memory {
+            Memory::Batch(batch) => batch.memory.as_ptr(),
+            Memory::Mapped { mapping, .. } => mapping.start().as_ptr(),
+            Memory::Over => return std::ptr::null_mut(),
+        };
+        // SAFETY: `next_piece` and `of_mapping` keep offset + length within the memory.
+        unsafe { start.add(self.offset) }
     }
 
     /// Ends the piece with VixDiskLib's result. The first failure of a batch is the one that is reported.
     pub(crate) fn finish(mut self, raw: u64) {
-        self.finished = true;
-        if raw != 0 {
-            self.fail(raw);
-        }
+        self.end(raw);
     }
 
-    fn fail(&self, raw: u64) {
-        let mut failure = self.batch.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert(Failure { raw, sector: self.sector() });
+    fn end(&mut self, raw: u64) {
+        let sector = self.sector();
+        match std::mem::replace(&mut self.memory, Memory::Over) {
+            Memory::Batch(batch) if raw != 0 => {
+                let mut failure = batch.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                failure.get_or_insert(Failure { raw, sector });
+            }
+            Memory::Mapped { mapping, reply, .. } => {
+                // The program may take the memory back as soon as it hears.
+                drop(mapping);
+                reply(raw);
+            }
+            Memory::Batch(_) | Memory::Over => {}
+        }
     }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        // A piece that was thrown away moved no bytes: its batch must not pass for a success.
-        if !self.finished {
-            self.fail(VDDK_E_CANCELLED.into());
-        }
+        // A piece that was thrown away moved no bytes: it must not pass for a success.
+        self.end(VDDK_E_CANCELLED.into());
     }
 }
 

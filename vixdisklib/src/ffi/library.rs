@@ -2,19 +2,46 @@
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::stats::{Missing, Stats};
 use super::symbols::{Calls, Symbol, Table};
 use super::trampoline;
-use crate::error::Error;
+use crate::error::{Error, Gone};
 use crate::log::{self, Mark};
 
 /// Why a call did not give a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum CallError {
     Missing(Missing),
     Code(u64),
+    /// The handle, or the process that had it, is gone.
+    Gone(Arc<Gone>),
+}
+
+impl CallError {
+    /// The handle was closed.
+    pub(crate) fn closed() -> CallError {
+        CallError::Gone(Arc::new(Gone::closed("it was closed", None)))
+    }
+
+    /// The error of a call that began at `mark`: with the library's text, which `text` finds, and the log lines since.
+    pub(crate) fn tell(
+        self,
+        operation: &'static str,
+        mark: Mark,
+        text: impl FnOnce(u64) -> Option<String>,
+    ) -> Error {
+        match self {
+            CallError::Missing(missing) => Error::missing(operation, missing),
+            CallError::Code(raw) => {
+                let text = text(raw).map(|text| log::scrub_text(&text));
+                Error::from_vddk(operation, raw, text).with_log_lines(log::since(mark))
+            }
+            CallError::Gone(gone) => gone.tell(operation),
+        }
+    }
 }
 
 impl From<Missing> for CallError {
@@ -68,17 +95,6 @@ impl Api {
         // SAFETY: `text` came from the function above and is not used again. Null is accepted.
         unsafe { self.calls.free_error_text(text) }.ok()?;
         copy
-    }
-
-    /// The error of a call that began at `mark`: with the library's text, and the log lines of the time since.
-    pub(crate) fn error(&self, operation: &'static str, error: CallError, mark: Mark) -> Error {
-        match error {
-            CallError::Missing(missing) => Error::missing(operation, missing),
-            CallError::Code(raw) => {
-                let text = self.error_text(raw).map(|text| log::scrub_text(&text));
-                Error::from_vddk(operation, raw, text).with_log_lines(log::since(mark))
-            }
-        }
     }
 
     pub(crate) fn has(&self, symbol: Symbol) -> bool {

@@ -86,17 +86,9 @@ pub(crate) fn open(operation: &'static str, file: &Path) -> Result<libloading::L
 }
 
 fn link(file: &Path) -> std::result::Result<libloading::Library, libloading::Error> {
-    #[cfg(unix)]
-    {
-        use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-        // SAFETY: loading runs the library's initialisers. The caller asked for this file by naming its folder.
-        unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map(libloading::Library::from)
-    }
-    #[cfg(not(unix))]
-    {
-        // SAFETY: as above; never reached, since `load` refuses other systems first.
-        unsafe { libloading::Library::new(file) }
-    }
+    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+    // SAFETY: loading runs the library's initialisers. The caller asked for this file by naming its folder.
+    unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map(libloading::Library::from)
 }
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]

@@ -74,10 +74,7 @@ pub(super) unsafe extern "C" fn on_progress(data: *mut c_void, percent: c_int) -
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the caller's promise.
         let reporter = unsafe { &*data.cast::<Reporter>() };
-        let percent = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
-        if reporter.send(percent).is_err() {
-            tracing::trace!("nobody listens to the progress of a call");
-        }
+        reporter(u8::try_from(percent.clamp(0, 100)).unwrap_or(100));
     }));
     swallow(outcome);
     1

@@ -2,12 +2,13 @@
 
 use vixdisklib::{ErrorKind, Library, LibraryOptions, TransportMode};
 
+use super::setup::placed;
 use super::world::{World, library};
 
 #[test]
 fn the_library_is_loaded_once_and_says_what_it_is() {
     let first = library();
-    let second = library();
+    let second = Library::open(super::setup::options()).unwrap();
     assert!(std::sync::Arc::ptr_eq(&first, &second));
     let release = crate::SETUP.release;
     assert_eq!(first.version().to_string(), release.version());
@@ -23,17 +24,33 @@ fn the_library_is_loaded_once_and_says_what_it_is() {
 fn another_folder_is_refused_while_the_library_runs() {
     let running = library();
     let empty = tempfile::tempdir().unwrap();
+    let error = Library::open(placed(LibraryOptions::new(empty.path()))).unwrap_err();
+    if crate::SETUP.isolated {
+        // It would run beside the other one, if there were one.
+        assert_eq!(error.kind(), ErrorKind::LibraryNotFound);
+        assert!(error.to_string().contains("lib64/libvixDiskLib.so.9"), "{error}");
+        return;
+    }
     // While one runs, even a good folder is refused: the reason given is the one that counts.
-    let error = Library::open(LibraryOptions::new(empty.path())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LibraryInUse);
     assert!(error.to_string().contains(running.directory().to_str().unwrap()), "{error}");
 }
 
 #[test]
-fn other_settings_for_a_running_library_are_refused() {
+fn other_settings_want_another_process() {
     let running = library();
-    let options = LibraryOptions::new(running.directory()).config("vixDiskLib.transport.LogLevel", "6");
-    assert_eq!(Library::open(options).unwrap_err().kind(), ErrorKind::LibraryInUse);
+    let options =
+        placed(LibraryOptions::new(running.directory())).config("vixDiskLib.transport.LogLevel", "6");
+    match Library::open(options) {
+        Ok(other) => {
+            assert!(crate::SETUP.isolated && other.worker_id() != running.worker_id());
+            assert_eq!(other.version(), running.version());
+        }
+        Err(error) => {
+            assert!(!crate::SETUP.isolated);
+            assert_eq!(error.kind(), ErrorKind::LibraryInUse);
+        }
+    }
 }
 
 #[test]

@@ -17,20 +17,38 @@ pub(crate) struct Setup {
     pub(crate) strict: bool,
     /// What all failures carry above their code.
     pub(crate) upper_bits: u32,
+    /// Whether the library runs in a worker process.
+    pub(crate) isolated: bool,
+}
+
+/// In a worker process of this program, this is what runs; here it does nothing.
+#[test]
+fn worker_entry() {
+    vixdisklib::worker::serve_if_asked();
 }
 
 /// The one library of this process.
 pub(crate) fn library() -> Arc<Library> {
-    Library::open(options()).unwrap()
+    static LIBRARY: OnceLock<Arc<Library>> = OnceLock::new();
+    Arc::clone(LIBRARY.get_or_init(|| Library::open(options()).unwrap()))
 }
 
 /// How it is started.
 pub(crate) fn options() -> LibraryOptions {
     let setup = &crate::SETUP;
-    LibraryOptions::new(kit())
+    placed(LibraryOptions::new(kit()))
         .temp_directory(kit().join("tmp"))
         .config("fakeVddk.strict", u32::from(setup.strict).to_string())
         .config("fakeVddk.upperBits", setup.upper_bits.to_string())
+}
+
+/// In this process or in a worker, as the setup says.
+pub(crate) fn placed(options: LibraryOptions) -> LibraryOptions {
+    if crate::SETUP.isolated {
+        options.worker_test("suite::setup::worker_entry")
+    } else {
+        options.in_process()
+    }
 }
 
 /// The folder of its kit: that of the parent in a process that a test has started.

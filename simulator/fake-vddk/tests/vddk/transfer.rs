@@ -84,8 +84,11 @@ fn a_short_read_is_an_error_and_not_a_success() {
         assert_eq!((error.code(), error.kind()), (Some(14005), ErrorKind::OutOfRange));
         // The piece that failed is named, not the transfer's beginning.
         assert_eq!(error.subject(), Some("[ds] off/off.vmdk at sector 2056"));
-        assert!(buffer[4096..6144] == pattern(1, 8 * 4096)[4096..6144]);
-        assert!(buffer[6144..8192].iter().all(|byte| *byte == 0));
+        if !crate::SETUP.isolated {
+            // What came of the piece; from another process it is not copied.
+            assert!(buffer[4096..6144] == pattern(1, 8 * 4096)[4096..6144]);
+            assert!(buffer[6144..8192].iter().all(|byte| *byte == 0));
+        }
         // The rule struck once: the same transfer works now.
         disk.read(Sectors(2048), &mut buffer).unwrap();
         assert!(buffer == pattern(1, 8 * 4096));

@@ -68,7 +68,9 @@ fn wrong_orders_are_told_and_refused() {
     assert_eq!(open_without_init(), 16001);
     assert_eq!(init(1, &c_kit), 24022);
     assert!(told("VixDiskLib does not run"));
-    let library = Library::open(LibraryOptions::new(&kit).temp_directory(folder.path().join("tmp"))).unwrap();
+    let library =
+        Library::open(LibraryOptions::new(&kit).in_process().temp_directory(folder.path().join("tmp")))
+            .unwrap();
     assert_eq!(init(2, &c_kit), 24300);
     assert_eq!(init(1, &c_kit), 0);
     assert_eq!(init(1, &c_kit), 31);
@@ -80,7 +82,7 @@ fn wrong_orders_are_told_and_refused() {
     drop(disk);
     let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
     let connection = library.connect(&ConnectParams::local(), ConnectOptions::new()).unwrap();
-    let link = Link::of(&connection);
+    let link = Link::of("test", &connection).unwrap();
 
     assert_eq!(open(&link, &[name.as_ptr(), name.as_ptr()]), Err(3));
     assert_eq!(open(&link, &[]), Err(3));

@@ -40,7 +40,7 @@ pub(crate) fn temporary() -> PathBuf {
 }
 
 pub(crate) fn library() -> Arc<Library> {
-    Library::open(LibraryOptions::new(kit()).temp_directory(temporary())).unwrap()
+    Library::open(LibraryOptions::new(kit()).in_process().temp_directory(temporary())).unwrap()
 }
 
 impl World {
