@@ -80,7 +80,7 @@ fn main() -> anyhow::Result<()> {
         written = offset + piece.len() as u64;
         read += piece.len() as u64;
         bar.set_position(written);
-        Ok(())
+        anyhow::Ok(())
     })?;
     match target {
         Target::Nothing => {}

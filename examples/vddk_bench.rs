@@ -120,7 +120,7 @@ fn pass(
         if options.write {
             kept.push((start, piece.to_vec()));
         }
-        Ok(())
+        anyhow::Ok(())
     })?;
     let mut time = began.elapsed();
     if options.write {

@@ -86,7 +86,15 @@ impl Library {
         let fail = |error: CallError| api.error(CLEAN, error, mark).with_subject(params.place());
         let block = ParamsBlock::without_vm(api, params).map_err(fail)?;
         let (result, cleaned, remaining) = control::run(move || api.cleanup(&block))?;
-        result.map_err(fail)?;
+        result.map_err(|error| {
+            let error = fail(error);
+            if remaining == 0 {
+                return error;
+            }
+            error.with_advice(format!(
+                "cleaned up {cleaned} machines; {remaining} still have something in use"
+            ))
+        })?;
         Ok(CleanupReport { cleaned, remaining })
     }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 
 const OPERATION: &str = "write VixDiskLib's configuration";
+/// Most bytes that the buffers of one network session may take together.
+const SESSION_BYTES: u64 = 16 << 20;
 
 /// Writes the entries into a file below `directory` (or a folder of this user) and gives its path. Equal entries give the
 /// same file, so nothing piles up.
@@ -30,6 +32,24 @@ pub(crate) fn write(directory: Option<&Path>, entries: &[(String, String)]) -> R
     file.write_all(text.as_bytes()).map_err(|error| failed(&path, error))?;
     file.persist(&path).map_err(|error| failed(&path, error.error))?;
     Ok(path)
+}
+
+/// Refuses what would let every disk fail to open: a host gives the buffers of one session so much and no more.
+pub(crate) fn check(entries: &[(String, String)]) -> Result<()> {
+    let number = |name: &str, default: u64| {
+        let key = format!("vixDiskLib.nfcAio.Session.{name}");
+        let value =
+            entries.iter().rfind(|(other, _)| other.eq_ignore_ascii_case(&key)).map(|(_, value)| value);
+        value.map_or(Ok(default), |value| {
+            value.trim().parse::<u64>().map_err(|_| invalid(format!("{key} is {value:?}, not a number")))
+        })
+    };
+    let bytes = number("BufSizeIn64KB", 1)?.saturating_mul(64 << 10).saturating_mul(number("BufCount", 4)?);
+    if bytes <= SESSION_BYTES {
+        return Ok(());
+    }
+    Err(invalid(format!("buffers of {bytes} bytes for one session: disks open with {SESSION_BYTES} at most"))
+        .with_advice("16 for vixDiskLib.nfcAio.Session.BufSizeIn64KB and 4 for BufCount serve well"))
 }
 
 fn render(directory: &Path, entries: &[(String, String)]) -> Result<String> {
@@ -103,6 +123,22 @@ mod tests {
         let text = fs::read_to_string(first).unwrap();
         assert!(text.starts_with("tmpDirectory = \""), "{text}");
         assert!(text.ends_with("vixDiskLib.transport.LogLevel = \"4\"\n"), "{text}");
+    }
+
+    #[test]
+    fn buffers_that_no_host_gives_are_refused() {
+        let buffers = |size: &str, count: &str| {
+            check(&[
+                ("vixDiskLib.nfcAio.Session.BufSizeIn64KB".into(), size.into()),
+                ("VixDiskLib.nfcAio.Session.BufCount".into(), count.into()),
+            ])
+        };
+        buffers("16", "4").unwrap();
+        buffers("32", "8").unwrap();
+        for (size, count) in [("32", "9"), ("many", "4"), ("18446744073709551615", "2")] {
+            assert_eq!(buffers(size, count).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        }
+        check(&[]).unwrap();
     }
 
     #[test]

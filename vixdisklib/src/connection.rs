@@ -57,8 +57,9 @@ impl ConnectOptions {
         self
     }
 
-    /// The transports to try, in this order. Naming them is wise: on a host that sees the LUN the library prefers SAN even
-    /// for writes that SAN cannot do.
+    /// The transports to try, in this order. Without them it is the library's own order, which begins with SAN where this machine
+    /// sees the LUN; over connections that allow writing SAN is left out then, since it cannot write disks of chains and thin
+    /// ones badly.
     #[must_use]
     pub fn transports(mut self, modes: impl IntoIterator<Item = TransportMode>) -> ConnectOptions {
         self.transports = modes.into_iter().collect();
@@ -108,6 +109,8 @@ impl Library {
         let snapshot =
             options.snapshot.as_deref().map(|snapshot| c_string(OPERATION, snapshot)).transpose()?;
         let modes = match options.transports.as_slice() {
+            // Left alone, a library that sees the LUN takes SAN even for writing, which works for few disks.
+            [] if !options.read_only && !params.is_local() => self.modes_for_writing()?,
             [] => None,
             modes => Some(c_string(OPERATION, &transport::join(modes)?)?),
         };
@@ -122,6 +125,13 @@ impl Library {
         })?;
         let raw = Arc::new(connected.map_err(fail)?);
         Ok(Connection { library: Arc::clone(self), raw, options, place, local: params.is_local() })
+    }
+
+    /// All that the library offers, except SAN; nothing when it does not tell.
+    fn modes_for_writing(&self) -> Result<Option<CString>> {
+        let Ok(mut modes) = self.transport_modes() else { return Ok(None) };
+        modes.retain(|mode| *mode != TransportMode::San);
+        if modes.is_empty() { Ok(None) } else { c_string("connect to", &transport::join(&modes)?).map(Some) }
     }
 
     /// A list may name transports that only other machines have; but whoever wonders about the one taken should find out why.

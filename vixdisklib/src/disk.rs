@@ -15,11 +15,11 @@ use std::sync::{Arc, OnceLock};
 use crate::connection::{Connection, c_string};
 use crate::control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::{CallError, RawDisk};
+use crate::ffi::{CallError, RawDisk, bindings};
 use crate::library::Library;
 use crate::log;
 use crate::transport::TransportMode;
-use crate::units::Sectors;
+use crate::units::{SECTOR_BYTES, Sectors};
 
 pub use blocks::AllocatedBlocks;
 pub use info::{Adapter, DiskInfo, Geometry};
@@ -53,6 +53,12 @@ impl Disk {
             return Err(fail_here(ErrorKind::InvalidArgument, "the connection allows reading only"));
         }
         connection.check_path(OPERATION, path)?;
+        if connection.is_local() && options.is_compressed() {
+            return Err(fail_here(
+                ErrorKind::InvalidArgument,
+                "only disks read over the network are compressed",
+            ));
+        }
         let c_path = c_string(OPERATION, path)?;
         let change_id = options.change_id().map(|id| c_string(OPERATION, id)).transpose()?;
         let library = Arc::clone(connection.library());
@@ -72,8 +78,16 @@ impl Disk {
                 }
             }
         })?;
-        let (raw, mode, info) =
-            opened.map_err(|error| api.error(OPERATION, error, mark).with_subject(path))?;
+        let (raw, mode, info) = opened.map_err(|error| {
+            let error = api.error(OPERATION, error, mark).with_subject(path);
+            if error.code() == Some(bindings::VDDK_E_FAIL as u16) && library.version().major < 7 {
+                let usual = error.advice().unwrap_or_default().to_owned();
+                return error.with_advice(format!(
+                    "{usual}; with VDDK before 7.0 it may be nothing else: use a newer one"
+                ));
+            }
+            error
+        })?;
         let transport = TransportMode::from_name(&mode.unwrap_or_default());
         let worker = Worker::start(raw, api, path, &options)?;
         let allocation = OnceLock::new();
@@ -85,6 +99,11 @@ impl Disk {
                 connection.options().asked_transports().iter().map(TransportMode::as_str).collect();
             let text = format!("the library took {}, not {}", disk.transport, asked.join(" or "));
             return Err(fail_here(ErrorKind::TransportMismatch, &text).with_log_lines(log::since(mark)));
+        }
+        if disk.transport == TransportMode::San && !disk.options.is_read_only() && disk.info.links > 1 {
+            let text = "over SAN a disk that has parents cannot be written";
+            return Err(fail_here(ErrorKind::Unsupported, text)
+                .with_advice("name network transports with ConnectOptions::transports"));
         }
         tracing::debug!(path, transport = %disk.transport, capacity = %disk.info.capacity, "disk opened");
         Ok(disk)
@@ -106,6 +125,23 @@ impl Disk {
     #[must_use]
     pub fn transport_mode(&self) -> &TransportMode {
         &self.transport
+    }
+
+    /// What a request must be a multiple of, in bytes: the size of the disk's sectors, as far as it makes sense.
+    fn unit(&self) -> u64 {
+        let bytes = self.info.logical_sector_bytes.map_or(SECTOR_BYTES, u64::from);
+        if bytes.is_power_of_two() && (SECTOR_BYTES..=SECTOR_BYTES << 10).contains(&bytes) {
+            bytes
+        } else {
+            SECTOR_BYTES
+        }
+    }
+
+    /// Whether the library gets by with memory at this address: past caches it wants whole sectors of memory, too.
+    fn can_use(&self, memory: *const u8) -> bool {
+        let direct = self.options.is_unbuffered()
+            || matches!(self.transport, TransportMode::San | TransportMode::HotAdd);
+        !direct || memory.addr().is_multiple_of(SECTOR_BYTES as usize)
     }
 
     /// How the disk was opened.

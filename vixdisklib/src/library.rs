@@ -100,6 +100,7 @@ impl Library {
     /// [`ErrorKind::InvalidArgument`] for settings that make no configuration file, [`ErrorKind::Io`] when that file
     /// cannot be written, [`ErrorKind::Unsupported`] on anything but Linux on x86-64.
     pub fn open(options: LibraryOptions) -> Result<Arc<Library>> {
+        config::check(&options.config)?;
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let options = options.canonical();
         if let Some(library) = &*running {
@@ -198,6 +199,9 @@ impl Library {
             }
             None => loaded.version,
         };
+        for problem in version.known_problems() {
+            tracing::warn!(%version, problem, "this release of VDDK has a known problem");
+        }
         tracing::debug!(%version, file = %loaded.file.display(), "VixDiskLib runs");
         Ok(Library { api, options, file: loaded.file, config, version })
     }

@@ -285,6 +285,20 @@ impl VmSpec {
         Ok(VmSpec(format!("moref={moref}")))
     }
 
+    /// The machine whose configuration file is `path` (`web/web.vmx`) on a datastore of a datacenter, both by name, the
+    /// datacenter with the folders above it. The old form: a managed object id is unambiguous, and does not change with names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when a part is empty or holds a zero byte, `?` or `&`, which separate the parts.
+    pub fn vmx(path: &str, datacenter: &str, datastore: &str) -> Result<VmSpec> {
+        for part in [path, datacenter, datastore] {
+            if part.is_empty() || part.contains(['\0', '?', '&']) {
+                return Err(invalid(format!("{part:?} cannot be a part of what names a machine")));
+            }
+        }
+        Ok(VmSpec(format!("{path}?dcPath={datacenter}&dsName={datastore}")))
+    }
+
     /// The text that VixDiskLib gets: `moref=vm-16`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -363,6 +377,12 @@ mod tests {
         assert!(ConnectParams::remote("esx", vm(), password("")).build().is_err());
         assert!(VmSpec::moref("").is_err());
         assert!(VmSpec::moref("vm 16").is_err());
+        assert_eq!(
+            VmSpec::vmx("web/web.vmx", "DC", "ds 1").unwrap().as_str(),
+            "web/web.vmx?dcPath=DC&dsName=ds 1"
+        );
+        assert!(VmSpec::vmx("web/web.vmx", "DC", "").is_err());
+        assert!(VmSpec::vmx("web/web.vmx?dsName=other", "DC", "ds").is_err());
         let params = ConnectParams::remote("esx", vm(), password("hush")).build().unwrap();
         assert_eq!(params.place(), "esx (moref=vm-16)");
         assert!(!format!("{params:?}").contains("hush"));

@@ -30,6 +30,20 @@ impl Version {
         Version::parse(version)
     }
 
+    /// What is known to be wrong with this release, for whoever may choose another. [`Library::open`](crate::Library::open) logs
+    /// it as warnings.
+    #[must_use]
+    pub fn known_problems(self) -> &'static [&'static str] {
+        if self.major < 7 {
+            &[
+                "opening disks over the network fails with code 1 at times, for no reason that can be mended",
+                "the network transports connect anew for every request, which is slow",
+            ]
+        } else {
+            &[]
+        }
+    }
+
     /// Whether disk information ends with the sector sizes (7.0 on).
     pub(crate) fn has_sector_sizes(self) -> bool {
         self.major >= 7

@@ -7,8 +7,9 @@ use std::path::Path;
 use sim_store::state::rights::{DISABLE_METHODS, ENABLE_METHODS};
 
 use crate::code::{Answer, Code};
-use crate::connection::{Params, Server, VmSpec};
+use crate::connection::{Params, Server, VmSpec, missing};
 use crate::ffi::log;
+use crate::hotadd::{self, Report};
 use crate::library::Library;
 
 /// Longest identity that the real library takes, in characters.
@@ -42,17 +43,20 @@ pub(crate) fn end(library: &Library, params: &Params, identity: &str) -> Answer<
     })
 }
 
-/// Finds nothing to clean up, since this library attaches no disks; but the login and the parameters must be right.
-pub(crate) fn cleanup(library: &Library, params: &Params) -> Answer<()> {
+/// Detaches what processes that died left attached of a server's disks. There is a report beside a failure, too.
+pub(crate) fn cleanup(library: &Library, params: &Params) -> Answer<(Report, Answer<()>)> {
     if params.is_local() {
-        return Ok(());
+        return Ok((Report::default(), Ok(())));
     }
     if params.vm.is_some() {
         log::warn("Cleanup wants no machine");
         return Err(Code::INVALID_ARG);
     }
     let (server, _) = Server::log_in(library, params)?;
-    library.faults_of(&server.data_dir).suffer("Cleanup", "")?.settle()
+    library.faults_of(&server.data_dir).suffer("Cleanup", "")?.settle()?;
+    let report = hotadd::clean_up(&library.settings, &server)?;
+    let answer = if report.remaining > 0 { Err(Code::OBJECT_IS_BUSY) } else { Ok(()) };
+    Ok((report, answer))
 }
 
 fn change(
@@ -66,7 +70,7 @@ fn change(
     if identity.is_empty() || identity.chars().count() > IDENTITY {
         return Err(Code::INVALID_ARG);
     }
-    let vm = params.vm.as_deref().ok_or(Code::INVALID_ARG)?;
+    let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
     let vm = VmSpec::parse(vm)?;
     let (server, inventory) = Server::log_in(library, params)?;
     let vm = vm.find(&inventory)?;

@@ -4,6 +4,7 @@ use sim_store::SECTOR;
 
 use crate::code::{Answer, Code};
 use crate::disk::OpenDisk;
+use crate::strict::{self, Rule};
 
 const CHUNK_MIN: u64 = 128;
 const CHUNK_MAX: u64 = 131_072;
@@ -21,6 +22,10 @@ pub(crate) fn query(disk: &OpenDisk, start: u64, count: u64, chunk: u64) -> Answ
         && count > 0
         && count / chunk <= CHUNKS;
     if !fits {
+        strict::broken(
+            Rule::QueryAlignment,
+            format_args!("{count} sectors from {start} on in chunks of {chunk} were asked for"),
+        );
         return Err(Code::INVALID_ARG);
     }
     if start.checked_add(count).is_none_or(|end| end > disk.sectors()) {

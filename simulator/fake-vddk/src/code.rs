@@ -1,10 +1,13 @@
 //! Result codes, and which of them a failure of the store becomes.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sim_store::{Error, ErrorKind};
 
-/// A result word other than success.
+use crate::library::lock;
+
+/// A result word other than success: the code, and above its 16 bits the number of a detail, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code(pub(crate) u64);
 
@@ -13,6 +16,7 @@ pub(crate) type Answer<T> = Result<T, Code>;
 
 impl Code {
     pub(crate) const FAIL: Code = Code(1);
+    pub(crate) const OUT_OF_MEMORY: Code = Code(2);
     pub(crate) const INVALID_ARG: Code = Code(3);
     pub(crate) const FILE_NOT_FOUND: Code = Code(4);
     pub(crate) const OBJECT_IS_BUSY: Code = Code(5);
@@ -33,6 +37,7 @@ impl Code {
     pub(crate) const HOST_USER_PERMISSIONS: Code = Code(3014);
     pub(crate) const INVALID_HANDLE: Code = Code(1000);
     pub(crate) const END_OF_FILE: Code = Code(14005);
+    pub(crate) const CONNECTION_LOST: Code = Code(14011);
     pub(crate) const NOT_INITIALISED: Code = Code(16001);
     pub(crate) const OUT_OF_RANGE: Code = Code(16007);
     pub(crate) const CID_MISMATCH: Code = Code(16008);
@@ -51,6 +56,22 @@ impl Code {
     pub(crate) const OPERATION_DISABLED: Code = Code(20005);
     pub(crate) const ASYNC_QUEUED: Code = Code(25000);
     pub(crate) const MIXED_MODE: Code = Code(26000);
+
+    /// The code proper.
+    pub(crate) fn number(self) -> u64 {
+        self.0 & 0xFFFF
+    }
+
+    /// The same, with something to say behind the usual text.
+    pub(crate) fn with_detail(self, text: &str) -> Code {
+        let mut details = lock(&DETAILS);
+        let known = details.iter().position(|detail| detail == text);
+        let index = known.unwrap_or_else(|| {
+            details.push(text.to_owned());
+            details.len() - 1
+        });
+        Code(self.0 | ((index as u64 + 1) & 0xFFFF) << 16)
+    }
 
     /// The code for a failure of the store.
     pub(crate) fn of(error: &Error) -> Code {
@@ -74,6 +95,9 @@ impl Code {
     }
 }
 
+/// Details by number. GetErrorText gets no more than the word, so the word has to say which one is meant.
+static DETAILS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 /// What failures carry in their upper bits, which the real library leaves undocumented.
 static UPPER_BITS: AtomicU64 = AtomicU64::new(0);
 
@@ -93,9 +117,14 @@ pub(crate) fn word(answer: Answer<()>) -> u64 {
 
 /// What the library says of a result word.
 pub(crate) fn text(word: u64) -> String {
-    match u16::try_from(word & 0xFFFF).ok().and_then(vixdisklib::lookup) {
+    let usual = match u16::try_from(word & 0xFFFF).ok().and_then(vixdisklib::lookup) {
         Some(info) => info.meaning.to_owned(),
         None => format!("Unknown error 0x{word:x}"),
+    };
+    let index = usize::try_from(word >> 16 & 0xFFFF).ok().and_then(|number| number.checked_sub(1));
+    match index.and_then(|index| lock(&DETAILS).get(index).cloned()) {
+        Some(detail) => format!("{usual}: {detail}"),
+        None => usual,
     }
 }
 
@@ -108,5 +137,10 @@ mod tests {
         assert_eq!(text(0xABCD_0000_0000_0023), "the server refused the login");
         assert_eq!(text(3002), "Unknown error 0xbba");
         assert_eq!(word(Err(Code::MIXED_MODE)), 26000);
+        let detailed = Code::FILE_ACCESS_ERROR.with_detail("no free slot");
+        assert_eq!(detailed, Code(13).with_detail("no free slot"));
+        assert_eq!((detailed.number(), word(Err(detailed)) & 0xFFFF), (13, 13));
+        assert!(text(word(Err(detailed))).ends_with(": no free slot"));
+        assert_ne!(text(word(Err(Code(13).with_detail("another")))), text(word(Err(detailed))));
     }
 }

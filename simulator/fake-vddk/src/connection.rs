@@ -6,8 +6,10 @@ use sim_store::DatastorePath;
 use sim_store::state::{Inventory, ServerRecord, VmRecord};
 
 use crate::code::{Answer, Code};
+use crate::faults::Faults;
 use crate::ffi::log;
-use crate::library::{Faults, Library};
+use crate::library::Library;
+use crate::strict::{self, Rule};
 use crate::transport;
 
 /// What a client said about where and as whom to connect. Strings that were null are absent.
@@ -59,7 +61,8 @@ pub(crate) struct Remote {
     pub(crate) snapshot: Option<String>,
     pub(crate) thumbprint: Option<String>,
     pub(crate) certificate: Option<String>,
-    pub(crate) transport: Option<&'static str>,
+    /// The transport modes that the client wants, with colons between.
+    pub(crate) asked: String,
     pub(crate) nfc_port: u32,
 }
 
@@ -116,7 +119,7 @@ impl Connection {
         modes: Option<&str>,
     ) -> Answer<Connection> {
         let Some(params) = params.filter(|params| !params.is_local()) else {
-            let faults = library.kit().map_or(Faults(None), |kit| library.faults_of(kit));
+            let faults = library.kit().map_or_else(|| Faults::new(None), |kit| library.faults_of(kit));
             faults.suffer("ConnectEx", "")?.settle()?;
             return Ok(Connection { target: Target::Local, read_only, faults, params: None });
         };
@@ -124,13 +127,14 @@ impl Connection {
         let (server, _) = Server::log_in(library, &params)?;
         let faults = library.faults_of(&server.data_dir);
         faults.suffer("ConnectEx", "")?.settle()?;
+        let asked = modes.filter(|modes| !modes.is_empty()).unwrap_or(transport::DEFAULT).to_owned();
         let remote = Remote {
             server,
             object,
             certificate: params.certificate.clone(),
             snapshot: snapshot.map(str::to_owned),
             thumbprint: params.thumbprint.clone(),
-            transport: transport::choose(modes),
+            asked,
             nfc_port: if params.nfc_port == 0 { 902 } else { params.nfc_port },
         };
         Ok(Connection { target: Target::Remote(Box::new(remote)), read_only, faults, params: Some(params) })
@@ -289,8 +293,9 @@ fn cookie_value(cookie: &str) -> &str {
     value.split(';').next().unwrap_or(value).trim().trim_matches('"')
 }
 
-fn missing(what: &str) -> Code {
-    log::warn(&format!("{what} is NULL; the real library would crash"));
+/// Something is NULL that the real library would follow.
+pub(crate) fn missing(what: &str) -> Code {
+    strict::broken(Rule::NullParameters, format_args!("{what} is NULL"));
     Code::INVALID_ARG
 }
 

@@ -123,6 +123,7 @@ impl StoreDisk {
             bios_geometry: if bios.contains(&0) { geometry } else { bios },
             parent,
             uuid: self.disk.uuid().ok().map(|uuid| uuid.to_string()),
+            sector_bytes: SECTOR as u32,
         }
     }
 }

@@ -1,15 +1,21 @@
 //! Open disks.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sim_store::SECTOR;
+use sim_store::state::FaultEffect;
 
 use crate::code::{Answer, Code};
 use crate::content::Content;
+use crate::faults::{Counted, Faults, Struck};
 use crate::ffi::log;
-use crate::library::{Faults, Suffering, lock};
-use crate::queue::{Job, Queue};
+use crate::hotadd::Attached;
+use crate::library::lock;
+use crate::queue::{Queue, Request};
+use crate::strict::{self, Rule};
+use crate::{release, transport};
 
 /// An open disk.
 pub(crate) struct OpenDisk {
@@ -21,10 +27,17 @@ pub(crate) struct OpenDisk {
     pub(crate) connection: usize,
     /// File and change id of a disk for which changed areas can be asked.
     pub(crate) tracked: Option<(PathBuf, String)>,
+    aligned: bool,
+    sector_bytes: u32,
     faults: Faults,
     /// The family of calls that the first transfer used; the other one is refused from then on.
     mode: Mutex<Option<Mode>>,
-    queue: OnceLock<Queue>,
+    /// Whether asynchronous requests were taken since the last Wait.
+    unwaited: AtomicBool,
+    queue: Queue,
+    /// That this machine has it as a device of its own.
+    attached: Mutex<Option<Attached>>,
+    _counted: Counted,
 }
 
 /// A family of transfers.
@@ -43,30 +56,66 @@ pub(crate) struct Info {
     pub(crate) bios_geometry: [u32; 3],
     pub(crate) parent: Option<String>,
     pub(crate) uuid: Option<String>,
+    /// Logical and physical.
+    pub(crate) sector_bytes: u32,
+}
+
+/// How a disk was reached.
+pub(crate) struct Way {
+    pub(crate) transport: &'static str,
+    /// Whether buffers must begin at a multiple of 512.
+    pub(crate) aligned: bool,
+    pub(crate) sector_bytes: u32,
+    pub(crate) attached: Option<Attached>,
 }
 
 impl OpenDisk {
     pub(crate) fn new(
         content: Content,
         path: String,
-        transport: &'static str,
+        way: Way,
         connection: usize,
         tracked: Option<(PathBuf, String)>,
         faults: Faults,
     ) -> OpenDisk {
-        let (mode, queue) = (Mutex::new(None), OnceLock::new());
-        OpenDisk { content, path, transport, connection, tracked, faults, mode, queue }
+        let queue =
+            Queue::new(transport::is_network(way.transport) && release::current().has_async_network());
+        let counted = faults.count();
+        OpenDisk {
+            content,
+            path,
+            transport: way.transport,
+            connection,
+            tracked,
+            aligned: way.aligned,
+            sector_bytes: way.sector_bytes,
+            faults,
+            mode: Mutex::new(None),
+            unwaited: AtomicBool::new(false),
+            queue,
+            attached: Mutex::new(way.attached),
+            _counted: counted,
+        }
     }
 
     /// Settles whether this family of calls may be used, and whether the sectors exist; gives the byte offset.
     pub(crate) fn admit(&self, mode: Mode, start: u64, count: u64) -> Answer<u64> {
         let mut settled = lock(&self.mode);
         if *settled.get_or_insert(mode) != mode {
-            log::warn("synchronous and asynchronous transfers were mixed on one handle");
+            strict::broken(
+                Rule::SyncOrAsync,
+                format_args!("{mode:?} transfers began on a disk of the other kind"),
+            );
             return Err(Code::MIXED_MODE);
         }
         drop(settled);
         if count == 0 {
+            strict::broken(Rule::EmptyRequest, "a transfer of no sectors was asked for");
+            return Err(Code::INVALID_ARG);
+        }
+        let unit = u64::from(self.sector_bytes) / SECTOR;
+        if !start.is_multiple_of(unit) || !count.is_multiple_of(unit) {
+            log::warn(&format!("transfers of this disk are multiples of {} bytes", self.sector_bytes));
             return Err(Code::INVALID_ARG);
         }
         match start.checked_add(count) {
@@ -75,9 +124,28 @@ impl OpenDisk {
         }
     }
 
-    /// Reads; a fault rule for `function` may let it fail, perhaps after half of the bytes.
-    pub(crate) fn read(&self, function: &str, offset: u64, buffer: &mut [u8]) -> Answer<()> {
-        let suffering = self.suffer_transfer(function, "Read")?;
+    /// Whether the memory of a transfer will do.
+    pub(crate) fn admit_memory(&self, address: usize) -> Answer<()> {
+        if !self.aligned || address.is_multiple_of(SECTOR as usize) {
+            return Ok(());
+        }
+        strict::broken(Rule::BufferAlignment, format_args!("a buffer at {address:#x} was given"));
+        Err(Code::INVALID_ARG)
+    }
+
+    /// Counts a transfer. Rules for `Read` and `Write` mean transfers of either family, so that a rule need not know how its
+    /// client reads; those for `ReadAsync` and `WriteAsync` mean that family alone, and come first.
+    pub(crate) fn strike(&self, function: &str, either: &str, bytes: usize) -> Answer<Struck> {
+        let struck = self.faults.strike(function, &self.path, bytes as u64)?;
+        if function == either || struck.has_rule() {
+            return Ok(struck);
+        }
+        self.faults.strike(either, &self.path, bytes as u64)
+    }
+
+    /// Reads, as far as a rule lets it.
+    pub(crate) fn read(&self, function: &str, struck: Struck, offset: u64, buffer: &mut [u8]) -> Answer<()> {
+        let suffering = struck.suffer(&self.faults, function, buffer.len() as u64)?;
         let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
         if suffering.is_partial() || suffering.settle().is_ok() {
             self.content.read_at(offset, &mut buffer[..length])?;
@@ -86,8 +154,12 @@ impl OpenDisk {
     }
 
     /// Writes; otherwise like [`OpenDisk::read`].
-    pub(crate) fn write(&self, function: &str, offset: u64, buffer: &[u8]) -> Answer<()> {
-        let suffering = self.suffer_transfer(function, "Write")?;
+    pub(crate) fn write(&self, function: &str, struck: Struck, offset: u64, buffer: &[u8]) -> Answer<()> {
+        let suffering = struck.suffer(&self.faults, function, buffer.len() as u64)?;
+        if self.transport == "san" && self.content.info()?.links > 1 {
+            log::warn("disks of a chain cannot be written through SAN");
+            return Err(Code::TYPE_NOT_SUPPORTED);
+        }
         let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
         if suffering.is_partial() || suffering.settle().is_ok() {
             self.content.write_at(offset, &buffer[..length])?;
@@ -95,40 +167,50 @@ impl OpenDisk {
         suffering.settle()
     }
 
-    /// Hands a request to the thread of this disk.
-    pub(crate) fn submit(&self, job: Job) -> Answer<()> {
-        if self.queue.get().is_none() {
-            // A second one, made by a client that races itself, ends at once.
-            let _: Result<(), Queue> = self.queue.set(Queue::start()?);
-        }
-        self.queue.get().ok_or(Code::FAIL)?.submit(job)
+    /// Takes an asynchronous request, or refuses it.
+    pub(crate) fn submit(&self, request: Request, effect: Option<FaultEffect>) -> Answer<()> {
+        self.unwaited.store(true, Ordering::Relaxed);
+        self.queue.submit(request, effect)
     }
 
     pub(crate) fn wait(&self) -> Answer<()> {
+        self.unwaited.store(false, Ordering::Relaxed);
         self.faults.suffer("Wait", &self.path)?.settle()?;
-        self.drain();
+        self.queue.wait();
         Ok(())
     }
 
     pub(crate) fn flush(&self) -> Answer<()> {
+        let pending = self.queue.pending();
+        if pending > 0 {
+            strict::broken(
+                Rule::WaitBeforeFlush,
+                format_args!("Flush was called with {pending} requests under way"),
+            );
+        }
         self.faults.suffer("Flush", &self.path)?.settle()?;
         self.content.flush()
     }
 
     /// Before the handle goes: the real library wants no request under way here.
     pub(crate) fn close(&self) -> Answer<()> {
-        let pending = self.queue.get().map_or(0, Queue::pending);
-        if pending > 0 {
-            log::warn(&format!("Close was called with {pending} requests under way; call Wait first"));
+        if self.unwaited.load(Ordering::Relaxed) {
+            let pending = self.queue.pending();
+            strict::broken(
+                Rule::WaitBeforeClose,
+                format_args!("Close was called without Wait, with {pending} requests under way"),
+            );
         }
-        self.drain();
+        self.queue.wait();
+        // Taken off the proxy even if the rest fails.
+        drop(lock(&self.attached).take());
         self.content.close()?;
         self.faults.suffer("Close", &self.path)?.settle()
     }
 
     pub(crate) fn info(&self) -> Answer<Info> {
         self.faults.suffer("GetInfo", &self.path)?.settle()?;
-        self.content.info()
+        Ok(Info { sector_bytes: self.sector_bytes, ..self.content.info()? })
     }
 
     pub(crate) fn metadata(&self, key: &str) -> Answer<String> {
@@ -152,21 +234,5 @@ impl OpenDisk {
 
     pub(crate) fn sectors(&self) -> u64 {
         self.content.capacity() / SECTOR
-    }
-
-    /// Rules for `Read` and `Write` mean transfers of either family, so that a rule need not know how its client reads;
-    /// those for `ReadAsync` and `WriteAsync` mean that family alone, and come first.
-    fn suffer_transfer(&self, function: &str, either: &str) -> Answer<Suffering> {
-        let suffering = self.faults.suffer(function, &self.path)?;
-        if function == either || suffering.settle().is_err() {
-            return Ok(suffering);
-        }
-        self.faults.suffer(either, &self.path)
-    }
-
-    fn drain(&self) {
-        if let Some(queue) = self.queue.get() {
-            queue.wait();
-        }
     }
 }

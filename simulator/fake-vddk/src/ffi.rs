@@ -5,11 +5,13 @@
 mod arguments;
 mod blocks;
 mod connections;
+pub(crate) mod crash;
 mod disks;
 mod lifetime;
 pub(crate) mod log;
 mod management;
-mod memory;
+pub(crate) mod memory;
+pub(crate) mod origin;
 mod proof;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::library::VERSION;
+use crate::elf::Elf;
+use crate::release::Release;
 
 const BUILT: &str = "libfake_vddk.so";
 const OVERRIDE: &str = "FAKE_VDDK_LIBRARY";
@@ -16,36 +17,56 @@ const BUILT_MOUNT: &str = "libfake_vixmntapi.so";
 /// The version in its file's name, which is the same in every kit.
 const MOUNT_VERSION: &str = "1.1.0";
 
-/// Makes `kit_dir` a kit: puts this library into `kit_dir/lib64`, with the names and links of a real one, and the
-/// `libvixMntapi.so.1` of the crate `fake-vixmntapi` beside it, if that was built into the same folder as this one: a
-/// program that mounts depends on that crate, and then it was. A library that is there already is replaced in one step, so
-/// running programs keep theirs.
+/// Makes `kit_dir` a kit of VDDK 8.0.3: [`install_version`] of that release.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] when the built library cannot be found (see [`library_file`]); otherwise what the file system says.
+/// As there.
 pub fn install(kit_dir: &Path) -> Result<()> {
+    install_version(kit_dir, Release::V8_0)
+}
+
+/// Makes `kit_dir` a kit of a release: puts this library into `kit_dir/lib64`, with the names and links of that release's and
+/// without the functions that it lacks, and the `libvixMntapi.so.1` of the crate `fake-vixmntapi` beside it, if that was built
+/// into the same folder as this one: a program that mounts depends on that crate, and then it was. A library that is there
+/// already is replaced in one step, so running programs keep theirs.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when the built library cannot be found (see [`library_file`]); [`ErrorKind::InvalidData`] when it is
+/// not of a form that can be changed; otherwise what the file system says.
+pub fn install_version(kit_dir: &Path, release: Release) -> Result<()> {
+    install_lacking(kit_dir, release, &[])
+}
+
+/// The same for a library that lacks still more: `functions` by their exported names.
+///
+/// # Errors
+/// As for [`install_version`]; [`ErrorKind::InvalidData`] also when a function is not there to be taken away.
+pub fn install_lacking(kit_dir: &Path, release: Release, functions: &[&str]) -> Result<()> {
     let built = library_file()?;
     let folder = kit_dir.join("lib64");
     fs::create_dir_all(&folder)?;
-    let name = format!("libvixDiskLib.so.{VERSION}");
-    copy(&built, &folder, &name)?;
-    link(&folder, "libvixDiskLib.so.8", &name)?;
-    link(&folder, "libvixDiskLib.so", "libvixDiskLib.so.8")?;
+    let mut library = Elf::parse(fs::read(&built)?)?;
+    library.hide(&release.lacks())?;
+    library.hide(functions)?;
+    library.set_soname(&release.soname())?;
+    let name = release.file_name();
+    put(&library.into_bytes(), &folder, &name)?;
+    link(&folder, &release.soname(), &name)?;
+    link(&folder, "libvixDiskLib.so", &release.soname())?;
     let mount = built.with_file_name(BUILT_MOUNT);
     if mount.is_file() {
         let name = format!("libvixMntapi.so.{MOUNT_VERSION}");
-        copy(&mount, &folder, &name)?;
+        put(&fs::read(mount)?, &folder, &name)?;
         link(&folder, "libvixMntapi.so.1", &name)?;
         link(&folder, "libvixMntapi.so", "libvixMntapi.so.1")?;
     }
     Ok(())
 }
 
-/// A copy, not a link: a rebuild must not change a library that a running program has loaded.
-fn copy(built: &Path, folder: &Path, name: &str) -> Result<()> {
+/// A file of its own under a name, in one step: a rebuild must not change a library that a running program has loaded.
+fn put(library: &[u8], folder: &Path, name: &str) -> Result<()> {
     let temporary = temporary(folder, name);
-    fs::copy(built, &temporary)
-        .map_err(|error| Error::new(error.kind(), format!("cannot copy {}: {error}", built.display())))?;
+    fs::write(&temporary, library)?;
     fs::rename(&temporary, folder.join(name))
 }
 

@@ -5,7 +5,7 @@
 //! and demonstrations, not a VDDK: it knows only the machines of this project's simulator and local disks.
 //!
 //! ```text
-//!   KIT/lib64/libvixDiskLib.so.8     this library, put there by install()
+//!   KIT/lib64/libvixDiskLib.so.8.0.3 this library, put there by install() or install_version()
 //!   KIT/servers/HOST_PORT.json       which data folder stands behind host:port (written by the simulated server)
 //!   KIT/faults.json                  failures to play for local disks and InitEx
 //!   DATA/inventory.json              users, sessions, machines, snapshots, datastores
@@ -25,17 +25,22 @@
 //! - Changed areas of a server's disks by `OpenEx` and `QueryChangedAreas`, over the simulator's change tracking.
 //! - Writes log lines like the real library's, the two that other programs parse among them.
 //!
-//! # Faults
-//! Rules of [`sim_store::state::FaultRule`] name a function without its prefix (`Open`, `Flush`, ...). `Read` and `Write` mean
-//! transfers of either family, `ReadAsync` and `WriteAsync` the asynchronous ones alone. A rule with
-//! `partial` fills the first half of a read, or writes the first half, before it answers its code: the short read.
+//! # Releases
+//! It is one of five releases, the one in its own file's name: [`install_version`] puts it into a kit under that name, without
+//! the functions that the release lacks. Sizes of structures, kinds of specifications, codes and texts follow the release.
 //!
-//! # Settings
-//! Lines of the configuration file of InitEx: `fakeVddk.version` is the version that it says it is (`8.0.3`; nothing else
-//! changes), `fakeVddk.upperBits` a number that all failures carry above their code, as the real library's may.
+//! # Rules
+//! What the real library documents and does not check is checked here. A broken rule is a line in the log; with the line
+//! `fakeVddk.strict = "1"` in the configuration file of InitEx it ends the process with a message. The rules, and the other
+//! lines, are in `docs/simulator.md`.
+//!
+//! # Faults
+//! Rules of [`sim_store::state::FaultRule`] name a function without its prefix (`Open`, `Flush`, ...) and say what it suffers:
+//! codes, delays, hangs, crashes, lost sessions, other transports, another order. `docs/simulator-faults.md` has them all.
 //!
 //! # Limits
 //! First-class disks are found by id, datastore and snapshot. Certificates are taken, and there are none to compare.
+//! Strict mode knows nothing of buffers that a client frees too early, nor of machines that stay prepared.
 //! One process may start it once. All data goes through the files of `sim-store`; the library holds no state that another
 //! process could not see, except open handles.
 
@@ -48,12 +53,19 @@ mod code;
 mod connection;
 mod content;
 mod disk;
+mod elf;
+mod faults;
 mod ffi;
+mod hotadd;
 mod install;
 mod library;
 mod local;
 mod open;
 mod queue;
+mod release;
+mod settings;
+mod strict;
 mod transport;
 
-pub use install::{install, library_file};
+pub use install::{install, install_lacking, install_version, library_file};
+pub use release::Release;

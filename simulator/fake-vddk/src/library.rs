@@ -1,97 +1,113 @@
 //! The one state of the process: what InitEx was told, and which handles are open.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use sim_store::state::{FaultHit, FaultSet};
+use std::thread::{self, ThreadId};
 
 use crate::code::{self, Answer, Code};
 use crate::connection::Connection;
 use crate::disk::OpenDisk;
-use crate::ffi::log;
+use crate::faults::{Faults, Place};
+use crate::ffi::{log, memory};
+use crate::release;
+use crate::settings::Settings;
+use crate::strict::{self, Rule};
 
-/// The newest interface level that this library speaks.
-const LEVEL: (u32, u32) = (8, 0);
-/// The version that it says it is, unless its configuration has another.
-pub(crate) const VERSION: &str = "8.0.3";
 const BUILD: u32 = 23_950_268;
 
 /// The running library.
 pub(crate) struct Library {
     /// The kit's folder: `libDir` of InitEx.
     kit: Option<PathBuf>,
+    pub(crate) settings: Settings,
+    /// The thread that started it.
+    thread: ThreadId,
     connections: Handles<Connection>,
     disks: Handles<OpenDisk>,
-    faults: Mutex<HashMap<PathBuf, Arc<FaultSet>>>,
+    places: Mutex<HashMap<PathBuf, Arc<Place>>>,
 }
 
 /// Things by number. Numbers are never used twice, so a handle that was closed stays invalid.
 struct Handles<T> {
     next: AtomicUsize,
-    open: Mutex<HashMap<usize, Arc<T>>>,
+    open: Mutex<HashMap<usize, Arc<Handle<T>>>>,
 }
 
+/// Something with a handle.
+pub(crate) struct Handle<T> {
+    value: T,
+    /// The thread that made it.
+    thread: ThreadId,
+    /// Whether a call is using it.
+    busy: AtomicBool,
+}
+
+/// The use of an open disk by one call.
+pub(crate) struct InUse(Arc<Handle<OpenDisk>>);
+
+/// The first number, and the distance from one to the next: far from null and with gaps, so that handles look like the
+/// pointers they are passed as.
+const FIRST: usize = 0x1000;
+const STEP: usize = 0x10;
+
 static LIBRARY: Mutex<Option<Arc<Library>>> = Mutex::new(None);
+/// Whether this process has ever started it.
+static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Starts the library.
 pub(crate) fn init(major: u32, minor: u32, kit: Option<&str>, config: Option<&str>) -> Answer<()> {
     let mut library = lock(&LIBRARY);
+    if STARTED.load(Ordering::Relaxed) {
+        strict::broken(Rule::InitOnce, "InitEx was called once more");
+    }
     if library.is_some() {
-        log::warn("InitEx was called twice; once is all a process may");
         return Err(Code::OPERATION_ALREADY_IN_PROGRESS);
     }
-    let settings = config.map_or(Ok(Settings::default()), Settings::load)?;
+    let settings = config.map_or_else(|| Ok(Settings::default()), Settings::load)?;
     code::set_upper_bits(settings.upper_bits);
-    let version = settings.version.as_deref().unwrap_or(VERSION);
-    log::line(&format!("VMware VixDiskLib ({version}) Release build-{BUILD}"));
-    if (major, minor) > LEVEL {
-        log::warn(&format!("the interface level {major}.{minor} is newer than {}.{}", LEVEL.0, LEVEL.1));
+    let release = release::current();
+    log::line(&format!("VMware VixDiskLib ({}) Release build-{BUILD}", release.version()));
+    if (major, minor) > release.level() {
+        let (newest, part) = release.level();
+        log::warn(&format!("the interface level {major}.{minor} is newer than {newest}.{part}"));
         return Err(Code::NOT_SUPPORTED);
     }
     let kit = kit.map(PathBuf::from);
     if !kit.as_ref().is_some_and(|kit| kit.is_dir()) {
         log::warn("libDir is not a folder: only local disks will work");
     }
-    let started =
-        Library { kit, connections: Handles::new(), disks: Handles::new(), faults: Mutex::default() };
+    let started = Library {
+        kit,
+        settings,
+        thread: thread::current().id(),
+        connections: Handles::new(),
+        disks: Handles::new(),
+        places: Mutex::default(),
+    };
     if let Some(kit) = &started.kit {
         started.faults_of(kit).suffer("InitEx", "")?.settle()?;
     }
+    STARTED.store(true, Ordering::Relaxed);
+    strict::start(started.settings.strict);
     *library = Some(Arc::new(started));
     Ok(())
 }
 
-/// What the configuration file says to this library alone. All other keys are the real one's.
-#[derive(Default)]
-struct Settings {
-    version: Option<String>,
-    upper_bits: u32,
-}
-
-impl Settings {
-    fn load(file: &str) -> Answer<Settings> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            log::warn(&format!("the configuration file {file} cannot be read: {error}"));
-            Code::FILE_NOT_FOUND
-        })?;
-        let mut settings = Settings::default();
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            let value = value.trim().trim_matches('"');
-            match key.trim() {
-                "fakeVddk.version" => settings.version = Some(value.to_owned()),
-                "fakeVddk.upperBits" => settings.upper_bits = value.parse().map_err(|_| Code::INVALID_ARG)?,
-                _ => {}
-            }
-        }
-        Ok(settings)
-    }
-}
-
 /// Ends the library. Open handles become invalid.
 pub(crate) fn exit() {
-    lock(&LIBRARY).take();
+    let Some(library) = lock(&LIBRARY).take() else { return };
+    if library.thread != thread::current().id() {
+        strict::broken(Rule::ExitThread, "Exit was called by another thread");
+    }
+    let mut left = memory::handed_out();
+    left.extend(library.disks.count().map(|count| format!("{count} open disks")));
+    left.extend(library.connections.count().map(|count| format!("{count} connections")));
+    if !left.is_empty() {
+        strict::broken(Rule::LeakAtExit, format_args!("Exit was called with {}", left.join(", ")));
+    }
 }
 
 /// The running library.
@@ -108,90 +124,143 @@ impl Library {
         self.connections.add(connection)
     }
 
-    pub(crate) fn connection(&self, handle: usize) -> Answer<Arc<Connection>> {
-        self.connections.get(handle).ok_or(Code::INVALID_CONNECTION)
+    pub(crate) fn connection(&self, handle: usize) -> Answer<Arc<Handle<Connection>>> {
+        self.connections.get(handle).ok_or_else(|| self.no_connection(handle))
     }
 
-    pub(crate) fn take_connection(&self, handle: usize) -> Answer<Arc<Connection>> {
-        self.connections.take(handle).ok_or(Code::INVALID_CONNECTION)
+    pub(crate) fn take_connection(&self, handle: usize) -> Answer<Arc<Handle<Connection>>> {
+        let disks = lock(&self.disks.open);
+        let open = disks.values().filter(|disk| disk.value.connection == handle).count();
+        drop(disks);
+        if open > 0 {
+            strict::broken(
+                Rule::DisksBeforeConnection,
+                format_args!("Disconnect was called while {open} disks were open"),
+            );
+        }
+        let connection = self.connections.take(handle).ok_or_else(|| self.no_connection(handle))?;
+        if connection.thread != thread::current().id() {
+            strict::broken(Rule::DisconnectThread, "Disconnect was called by another thread than ConnectEx");
+        }
+        Ok(connection)
+    }
+
+    fn no_connection(&self, handle: usize) -> Code {
+        let what = self.connections.describe(handle);
+        strict::broken(Rule::UseAfterDisconnect, format_args!("the connection {handle:#x} {what}"));
+        Code::INVALID_CONNECTION
     }
 
     pub(crate) fn add_disk(&self, disk: OpenDisk) -> usize {
         self.disks.add(disk)
     }
 
-    pub(crate) fn disk(&self, handle: usize) -> Answer<Arc<OpenDisk>> {
-        self.disks.get(handle).ok_or(Code::INVALID_HANDLE)
+    /// The disk, for the length of one call.
+    pub(crate) fn disk(&self, handle: usize) -> Answer<InUse> {
+        let disk = self.disks.get(handle).ok_or_else(|| self.no_disk(handle))?;
+        Ok(InUse::begin(disk, handle))
     }
 
-    pub(crate) fn take_disk(&self, handle: usize) -> Answer<Arc<OpenDisk>> {
-        self.disks.take(handle).ok_or(Code::INVALID_HANDLE)
+    /// The disk, whose handle is gone with this.
+    pub(crate) fn take_disk(&self, handle: usize) -> Answer<InUse> {
+        let disk = self.disks.take(handle).ok_or_else(|| self.no_disk(handle))?;
+        if disk.thread != thread::current().id() {
+            strict::broken(Rule::CloseThread, "Close was called by another thread than Open");
+        }
+        Ok(InUse::begin(disk, handle))
+    }
+
+    /// The disk was given up by its client without Close.
+    pub(crate) fn forget_disk(&self, handle: usize) {
+        self.disks.take(handle);
+    }
+
+    fn no_disk(&self, handle: usize) -> Code {
+        let what = self.disks.describe(handle);
+        strict::broken(Rule::UseAfterClose, format_args!("the disk {handle:#x} {what}"));
+        Code::INVALID_HANDLE
     }
 
     /// The faults to play for a server (its data folder) or for local disks (the kit's folder). Counters are one for all
     /// connections of the process.
     pub(crate) fn faults_of(&self, folder: &Path) -> Faults {
-        let mut faults = lock(&self.faults);
-        let set = faults.entry(folder.to_owned()).or_insert_with(|| Arc::new(FaultSet::new(folder)));
-        Faults(Some(Arc::clone(set)))
+        let mut places = lock(&self.places);
+        let place = places.entry(folder.to_owned()).or_insert_with(|| Arc::new(Place::new(folder)));
+        Faults::new(Some(Arc::clone(place)))
     }
 }
 
-/// The faults that apply to a connection and its disks.
-#[derive(Clone)]
-pub(crate) struct Faults(pub(crate) Option<Arc<FaultSet>>);
-
-/// What a call has to suffer.
-pub(crate) struct Suffering(Option<FaultHit>);
-
-impl Faults {
-    /// Counts a call; waits as long as a rule wants.
-    pub(crate) fn suffer(&self, function: &str, object: &str) -> Answer<Suffering> {
-        let Some(set) = &self.0 else { return Ok(Suffering(None)) };
-        let hit = set.check(function, object).map_err(|error| {
-            log::warn(&format!("the fault rules cannot be read: {error}"));
-            Code::of(&error)
-        })?;
-        if let Some(hit) = &hit {
-            std::thread::sleep(hit.delay);
-            if hit.code != 0 {
-                log::warn(&format!("{function} fails with {} by a fault rule", hit.code));
-            }
+impl InUse {
+    fn begin(disk: Arc<Handle<OpenDisk>>, handle: usize) -> InUse {
+        if disk.busy.swap(true, Ordering::AcqRel) {
+            strict::broken(
+                Rule::OneCallPerDisk,
+                format_args!("the disk {handle:#x} was used by two calls at once"),
+            );
         }
-        Ok(Suffering(hit.filter(|hit| hit.code != 0)))
+        InUse(disk)
+    }
+
+    /// The disk beyond this call, for a request that goes on.
+    pub(crate) fn share(&self) -> Arc<Handle<OpenDisk>> {
+        Arc::clone(&self.0)
     }
 }
 
-impl Suffering {
-    /// Whether half of the work shall be done before the failure.
-    pub(crate) fn is_partial(&self) -> bool {
-        self.0.is_some_and(|hit| hit.partial)
-    }
+impl Deref for InUse {
+    type Target = OpenDisk;
 
-    /// The failure, if there is to be one.
-    pub(crate) fn settle(&self) -> Answer<()> {
-        self.0.map_or(Ok(()), |hit| Err(Code(hit.code)))
+    fn deref(&self) -> &OpenDisk {
+        &self.0.value
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+impl<T> Deref for Handle<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
     }
 }
 
 impl<T> Handles<T> {
     fn new() -> Handles<T> {
-        // Far from null, and with gaps, so that handles look like the pointers they are passed as.
-        Handles { next: AtomicUsize::new(0x1000), open: Mutex::default() }
+        Handles { next: AtomicUsize::new(FIRST), open: Mutex::default() }
     }
 
     fn add(&self, value: T) -> usize {
-        let handle = self.next.fetch_add(0x10, Ordering::Relaxed);
-        lock(&self.open).insert(handle, Arc::new(value));
-        handle
+        let number = self.next.fetch_add(STEP, Ordering::Relaxed);
+        let handle = Handle { value, thread: thread::current().id(), busy: AtomicBool::new(false) };
+        lock(&self.open).insert(number, Arc::new(handle));
+        number
     }
 
-    fn get(&self, handle: usize) -> Option<Arc<T>> {
-        lock(&self.open).get(&handle).cloned()
+    fn get(&self, number: usize) -> Option<Arc<Handle<T>>> {
+        lock(&self.open).get(&number).cloned()
     }
 
-    fn take(&self, handle: usize) -> Option<Arc<T>> {
-        lock(&self.open).remove(&handle)
+    fn take(&self, number: usize) -> Option<Arc<Handle<T>>> {
+        lock(&self.open).remove(&number)
+    }
+
+    fn count(&self) -> Option<usize> {
+        Some(lock(&self.open).len()).filter(|count| *count > 0)
+    }
+
+    /// Why a number is not one of these.
+    fn describe(&self, number: usize) -> &'static str {
+        let given = FIRST..self.next.load(Ordering::Relaxed);
+        if given.contains(&number) && (number - FIRST).is_multiple_of(STEP) {
+            "was given up before"
+        } else {
+            "was never given to the client"
+        }
     }
 }
 

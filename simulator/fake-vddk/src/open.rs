@@ -9,36 +9,59 @@ use sim_store::{Access, DatastorePath, Disk, Scope};
 use crate::code::{Answer, Code};
 use crate::connection::{Connection, FirstClassDisk, Object, Remote, Target};
 use crate::content::{Content, StoreDisk};
-use crate::disk::OpenDisk;
+use crate::disk::{OpenDisk, Way};
 use crate::ffi::log;
+use crate::hotadd::Attached;
+use crate::library::Library;
 use crate::local::LocalDisk;
 use crate::transport;
 
+const UNBUFFERED: u32 = 0x001;
 const SINGLE_LINK: u32 = 0x002;
 const READ_ONLY: u32 = 0x004;
 const COMPRESSION: u32 = 0x3f0;
+/// Bytes of a sector, unless a rule makes the disk another.
+const SECTOR_BYTES: u32 = 512;
 
 /// Opens a disk over a connection, whose handle it remembers.
 pub(crate) fn open(
+    library: &Library,
     connection: &Connection,
     handle: usize,
     path: &str,
     flags: u32,
     change_id: Option<String>,
 ) -> Answer<OpenDisk> {
-    connection.faults.suffer("Open", path)?.settle()?;
+    let function = if change_id.is_some() { "OpenEx" } else { "Open" };
+    let suffering = match connection.faults.strike("Open", path, 0)? {
+        struck if struck.has_rule() || function == "Open" => struck.suffer(&connection.faults, "Open", 0)?,
+        _ => connection.faults.suffer(function, path)?,
+    };
+    suffering.settle()?;
     if (flags & COMPRESSION).count_ones() > 1 {
         log::warn("more than one compression was asked for");
         return Err(Code::INVALID_ARG);
     }
     let read_only = connection.read_only || flags & READ_ONLY != 0;
-    let content = content(connection, path, read_only, flags & SINGLE_LINK != 0)?;
     let (transport, origin) = match &connection.target {
         Target::Local => (transport::LOCAL, path.to_owned()),
         Target::Remote(remote) => (
-            remote.transport.unwrap_or(transport::LOCAL),
+            remote.transport(suffering.transports())?,
             format!("vpxa-nfcssl://{path}@{}:{}", remote.server.host, remote.nfc_port),
         ),
+    };
+    if transport::is_network(transport) {
+        library.settings.check_aio()?;
+    } else if flags & COMPRESSION != 0 {
+        log::warn(&format!("disks opened through {transport} are not compressed on the way"));
+        return Err(Code::INVALID_ARG);
+    }
+    let content = content(connection, path, read_only, flags & SINGLE_LINK != 0)?;
+    let attached = match &connection.target {
+        Target::Remote(remote) if transport == "hotadd" => {
+            Some(Attached::new(&library.settings, &remote.server, path)?)
+        }
+        _ => None,
     };
     let tracked = match (&content, change_id) {
         (Content::Store(store), Some(id)) => Some((store.disk.path().to_owned(), id)),
@@ -51,7 +74,13 @@ pub(crate) fn open(
         flags | 0x8,
         content.capacity() as f64 / (1u64 << 30) as f64
     ));
-    Ok(OpenDisk::new(content, path.to_owned(), transport, handle, tracked, connection.faults.clone()))
+    let way = Way {
+        transport,
+        aligned: flags & UNBUFFERED != 0 || transport::is_direct(transport),
+        sector_bytes: suffering.sector_bytes().unwrap_or(SECTOR_BYTES),
+        attached,
+    };
+    Ok(OpenDisk::new(content, path.to_owned(), way, handle, tracked, connection.faults.clone()))
 }
 
 /// The bytes behind a path, on this machine or on the connection's server.
@@ -65,10 +94,6 @@ pub(crate) fn content(
         Target::Local => return Ok(Content::File(LocalDisk::open(path, !read_only, single_link)?)),
         Target::Remote(remote) => remote,
     };
-    if remote.transport.is_none() {
-        log::warn("none of the transport modes asked for can reach the disk");
-        return Err(Code::FILE_ACCESS_ERROR);
-    }
     let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
     let scope = if single_link { Scope::TopLink } else { Scope::WholeChain };
     let file = remote_file(remote, path, access)?;
@@ -77,6 +102,18 @@ pub(crate) fn content(
         Code::of(&error)
     })?;
     Ok(Content::Store(Box::new(StoreDisk { disk, scope })))
+}
+
+impl Remote {
+    /// The mode by which a disk is reached: the first one asked for that works here. Where a rule says what works, and nothing
+    /// of that was asked for, another one is taken, as the real library does at times.
+    pub(crate) fn transport(&self, working: Option<&str>) -> Answer<&'static str> {
+        let chosen = transport::choose(&self.asked, working.unwrap_or(transport::WORKING));
+        chosen.or_else(|| working.and_then(transport::fall_back)).ok_or_else(|| {
+            log::warn("none of the transport modes asked for can reach the disk");
+            Code::FILE_ACCESS_ERROR
+        })
+    }
 }
 
 fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {

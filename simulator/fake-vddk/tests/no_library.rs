@@ -20,6 +20,13 @@ fn vddk_folder_without_a_library() {
     assert!(error.to_string().contains("LD_LIBRARY_PATH="), "{error}");
 
     std::fs::remove_file(folder.path().join("lib64/libvixDiskLib.so.8")).unwrap();
+    // The linker knows a library that it has loaded by its path, so this one has a folder of its own.
+    let lacking = tempfile::tempdir().unwrap();
+    fake_vddk::install_lacking(lacking.path(), fake_vddk::Release::V8_0, &["VixDiskLib_Wait"]).unwrap();
+    let error = Library::open(LibraryOptions::new(lacking.path())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LibraryUnusable);
+    assert!(error.to_string().contains("it lacks VixDiskLib_Wait"), "{error}");
+
     fake_vddk::install(folder.path()).unwrap();
     let library = Library::open(options()).unwrap();
     assert_eq!(library.version().major, 8);

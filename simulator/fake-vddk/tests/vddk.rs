@@ -1,9 +1,10 @@
 //! The wrapper and the fake against each other, through the real `dlopen` path: one process, one library, many servers.
-//! Here it is VDDK 8.0.3.
+//! Here it is VDDK 8.0.3, and every rule that is broken ends the process.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
 #[path = "vddk/suite.rs"]
 mod suite;
 
-const SETUP: suite::setup::Setup = suite::setup::Setup { version: "8.0.3", upper_bits: 0 };
+const SETUP: suite::setup::Setup =
+    suite::setup::Setup { release: fake_vddk::Release::V8_0, strict: true, upper_bits: 0 };

@@ -6,4 +6,5 @@
 #[path = "vddk/suite.rs"]
 mod suite;
 
-const SETUP: suite::setup::Setup = suite::setup::Setup { version: "9.0.0", upper_bits: 171 };
+const SETUP: suite::setup::Setup =
+    suite::setup::Setup { release: fake_vddk::Release::V9_0, strict: false, upper_bits: 171 };

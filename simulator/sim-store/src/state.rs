@@ -15,7 +15,7 @@ mod registry;
 pub mod rights;
 
 pub use credentials::{CookieHash, PasswordHash};
-pub use faults::{FaultHit, FaultRule, FaultSet, load_faults, store_faults};
+pub use faults::{FaultCall, FaultEffect, FaultRule, FaultSet, load_faults, store_faults};
 pub use inventory::{
     DisabledMethod, FirstClassDiskRecord, FirstClassSnapshotRecord, Inventory, SessionRecord, SnapshotRecord,
     UserRecord, VmDisk, VmRecord,

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic, in its helpers too")]
 
-use std::time::Duration;
-
 use sim_store::state::rights::{DISK_LEASE, DISK_RANDOM_READ, UserRights};
 use sim_store::state::{
-    CookieHash, FaultHit, FaultRule, FaultSet, Inventory, PasswordHash, ServerRecord, SessionRecord,
-    SnapshotRecord, UserRecord, VmDisk, VmRecord, load_faults, store_faults,
+    CookieHash, FaultCall, FaultEffect, FaultRule, FaultSet, FirstClassDiskRecord, FirstClassSnapshotRecord,
+    Inventory, PasswordHash, ServerRecord, SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord,
+    load_faults, store_faults,
 };
 use sim_store::{Datastore, DatastorePath, ErrorKind};
 
@@ -35,6 +34,15 @@ fn inventory(root: &std::path::Path) -> Inventory {
                 disks: disk("[ds] vm/vm.vmdk"),
             }],
             disabled_methods: Vec::new(),
+        }],
+        disks: vec![FirstClassDiskRecord {
+            id: "7-8".to_owned(),
+            datastore: "datastore-11".to_owned(),
+            path: "[ds] fcd/disk.vmdk".parse().unwrap(),
+            snapshots: vec![FirstClassSnapshotRecord {
+                id: "5-6".to_owned(),
+                path: "[ds] fcd/disk.vmdk".parse().unwrap(),
+            }],
         }],
     }
 }
@@ -102,7 +110,9 @@ fn servers_are_found_by_host_and_port() {
 fn faults_strike_as_often_as_asked() {
     let data = tempfile::tempdir().unwrap();
     let faults = FaultSet::new(data.path());
-    assert_eq!(faults.check("Read", "x").unwrap(), None);
+    let check =
+        |function: &str, object: &str| faults.check(&FaultCall { function, object, ..FaultCall::default() });
+    assert_eq!(check("Read", "x").unwrap(), None);
     let rule = |function: &str| FaultRule { function: function.to_owned(), code: 13, ..FaultRule::default() };
     let rules = [
         FaultRule { object: Some("vm_1".to_owned()), nth: Some(2), partial: true, ..rule("Read") },
@@ -112,7 +122,7 @@ fn faults_strike_as_often_as_asked() {
     store_faults(data.path(), &rules).unwrap();
     assert_eq!(load_faults(data.path()).unwrap(), rules);
     let struck = |function: &str, object: &str, times: usize| -> Vec<bool> {
-        (0..times).map(|_| faults.check(function, object).unwrap().is_some()).collect()
+        (0..times).map(|_| check(function, object).unwrap().is_some()).collect()
     };
     assert_eq!(struck("Read", "[ds] vm/vm.vmdk", 3), [false; 3]);
     assert_eq!(struck("Read", "[ds] vm/vm_1.vmdk", 3), [false, true, false]);
@@ -120,11 +130,42 @@ fn faults_strike_as_often_as_asked() {
     assert_eq!(struck("ConnectEx", "", 3), [true; 3]);
     // A new file starts the counts again.
     store_faults(data.path(), &rules).unwrap();
-    assert_eq!(faults.check("Open", "").unwrap(), None);
-    let hit = FaultHit { code: 13, partial: false, delay: Duration::from_millis(5) };
-    assert_eq!(faults.check("Open", "").unwrap(), Some(hit));
+    assert_eq!(check("Open", "").unwrap(), None);
+    assert_eq!(check("Open", "").unwrap().as_ref(), Some(&rules[1]));
     std::fs::write(data.path().join("faults.json"), r#"[{"function": "Read", "cod": 1}]"#).unwrap();
-    assert_eq!(faults.check("Read", "").unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(check("Read", "").unwrap_err().kind(), ErrorKind::Corrupt);
     std::fs::remove_file(data.path().join("faults.json")).unwrap();
-    assert_eq!(faults.check("ConnectEx", "").unwrap(), None);
+    assert_eq!(check("ConnectEx", "").unwrap(), None);
+}
+
+#[test]
+fn faults_of_size_and_number_strike_above_their_bounds_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let faults = FaultSet::new(data.path());
+    let rules = [
+        FaultRule {
+            function: "Read".to_owned(),
+            above_bytes: Some(4096),
+            nth: Some(2),
+            ..FaultRule::default()
+        },
+        FaultRule {
+            function: "Open".to_owned(),
+            above_open: Some(3),
+            effect: Some(FaultEffect::NfcMemory),
+            ..FaultRule::default()
+        },
+    ];
+    store_faults(data.path(), &rules).unwrap();
+    let struck = |function: &str, bytes, open| {
+        faults.check(&FaultCall { function, object: "", bytes, open }).unwrap().is_some()
+    };
+    // Those that are not above the bound don't count either.
+    assert_eq!(
+        [4097, 4096, 4096, 5000, 5000].map(|bytes| struck("Read", bytes, 1)),
+        [false, false, false, true, false]
+    );
+    assert_eq!([1, 3, 4].map(|open| struck("Open", 0, open)), [false, false, true]);
+    let text = std::fs::read_to_string(data.path().join("faults.json")).unwrap();
+    assert!(text.contains("\"effect\": \"nfc_memory\""), "{text}");
 }

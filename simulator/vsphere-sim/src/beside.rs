@@ -30,20 +30,23 @@ pub(crate) async fn dispatch(
     if own(|world| &world.ended_beside) {
         return Err(not_authenticated(&call.this));
     }
-    let admitted = || shared.read(|world| elsewhere::admit_beside(world, session, call));
     let mut answer = match (call.this.type_name(), call.method.as_str()) {
         ("PbmServiceInstance", "PbmRetrieveServiceContent") => policies::content(shared, call),
         ("VslmServiceInstance", "RetrieveContent") => disks::content(shared, call),
-        ("PbmProfileProfileManager", _) => {
-            admitted()?;
-            policies::call(shared, call)?
+        (kind, _) => {
+            let Some(cookie) = session else { return Err(not_authenticated(&call.this)) };
+            match kind {
+                "PbmProfileProfileManager" => {
+                    shared.read(|world| elsewhere::admit_to_policies(world, cookie, call))?;
+                    policies::call(shared, call)?
+                }
+                "VslmVStorageObjectManager" | "VslmTask" => {
+                    shared.read(|world| elsewhere::admit_to_disks(world, cookie, call))?;
+                    disks::call(shared, call).await?
+                }
+                _ => return Err(method_not_found(call)),
+            }
         }
-        ("VslmVStorageObjectManager" | "VslmTask", _) => {
-            admitted()?;
-            disks::call(shared, call).await?
-        }
-        _ if session.is_none() => return Err(not_authenticated(&call.this)),
-        _ => return Err(method_not_found(call)),
     };
     if !own(|world| &world.beside) {
         let cookie = random::uuid();

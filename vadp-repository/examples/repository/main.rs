@@ -193,7 +193,7 @@ impl Prune {
         retention.tags = self.keep_tag.clone();
         retention.pinned = ids(&self.keep)?.into_iter().collect::<BTreeSet<_>>();
         let mut options = PruneOptions::new(retention);
-        options.grace = Duration::from_secs(self.grace * 60);
+        options.grace = Duration::from_secs(self.grace.saturating_mul(60));
         options.rewrite_below = self.rewrite_below;
         if self.nobody_writes {
             options = options.danger_nobody_writes();
@@ -213,19 +213,24 @@ impl Prune {
 }
 
 fn open_store(address: &str, make: bool) -> anyhow::Result<Arc<dyn ChunkStore>> {
-    if !address.contains("://") {
-        let opened = if make { LocalStore::create(address) } else { LocalStore::open(address) };
-        return Ok(Arc::new(opened?));
+    if address.contains("://") {
+        return open_bucket(address);
     }
-    #[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
-    {
-        use vadp_repository::{Backoff, CloudOptions, CloudStore, Retry};
-        let mut options = CloudOptions::default();
-        // For servers of one's own. What is stored is sealed all the same.
-        options.allow_http = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value == "true");
-        let store = CloudStore::open(address, &options)?;
-        Ok(Arc::new(Retry::new(store, Backoff::default())))
-    }
-    #[cfg(not(any(feature = "s3", feature = "azure", feature = "gcs")))]
+    let opened = if make { LocalStore::create(address) } else { LocalStore::open(address) };
+    Ok(Arc::new(opened?))
+}
+
+#[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+fn open_bucket(address: &str) -> anyhow::Result<Arc<dyn ChunkStore>> {
+    use vadp_repository::{Backoff, CloudOptions, CloudStore, Retry};
+    let mut options = CloudOptions::default();
+    // For servers of one's own. What is stored is sealed all the same.
+    options.allow_http = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value == "true");
+    let store = CloudStore::open(address, &options)?;
+    Ok(Arc::new(Retry::new(store, Backoff::default())))
+}
+
+#[cfg(not(any(feature = "s3", feature = "azure", feature = "gcs")))]
+fn open_bucket(address: &str) -> anyhow::Result<Arc<dyn ChunkStore>> {
     anyhow::bail!("{address}: build with --features s3 (or azure, gcs) for buckets")
 }

@@ -1,4 +1,5 @@
-//! A backup by a user who has what it takes and no more, and by users who lack one of it.
+//! Backups and restores by a user who has the roles that this crate ships and no more, and by users who lack one privilege.
+//! The fake VDDK asks for them as well as the server.
 
 use secrecy::SecretString;
 use vadp::cbt::Decision;
@@ -20,29 +21,33 @@ async fn world_of(privileges: &[&str]) -> World {
     world
 }
 
-fn all_but(missing: &str) -> Vec<&'static str> {
-    role(&[BACKUP]).into_iter().filter(|privilege| *privilege != missing).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn the_privileges_that_we_name_suffice_for_backups() {
-    let world = world_of(&role(&[BACKUP])).await;
+async fn the_roles_suffice() {
+    // A restore wants a machine that is off; that it is, is for its owner to see to.
+    let world = world_of(&[role(&[BACKUP, RESTORE]), vec![POWER_OFF]].concat()).await;
     world.write(0, 0, MIB, 1);
-    world.full().await.unwrap();
+    let full = world.full().await.unwrap();
+    let first = world.digests();
     world.write(0, 4 * MIB, 4096, 2);
     let incremental = world.incremental().await.unwrap();
     assert!(matches!(incremental.disks[0].decision, Decision::Incremental(_)), "{:?}", incremental.disks);
+    world.power_off().await;
+    world.revert(&full.point).await.unwrap();
+    assert_eq!(world.digests(), first);
     world.assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_one_of_them_the_backup_fails_cleanly_and_says_what_to_check() {
+    let all = role(&[BACKUP]);
+    world_of(&all).await.full().await.unwrap();
     for (missing, said) in [
         ("VirtualMachine.State.CreateSnapshot", "VirtualMachine.State.CreateSnapshot"),
-        ("VirtualMachine.Provisioning.DiskRandomRead", "3014"),
+        ("VirtualMachine.Provisioning.DiskRandomRead", "VirtualMachine.Provisioning.DiskRandomRead"),
         ("VirtualMachine.Config.DiskLease", "VirtualMachine.Config.DiskLease"),
     ] {
-        let world = world_of(&all_but(missing)).await;
+        let less: Vec<&str> = all.iter().copied().filter(|privilege| *privilege != missing).collect();
+        let world = world_of(&less).await;
         let error = world.full().await.err().unwrap();
         assert!(story(&error).contains(said), "{missing}: {}", story(&error));
         assert_eq!(world.points().await, 0);

@@ -16,14 +16,23 @@ const FLUSH: &str = "flush";
 
 impl Disk {
     /// Fills `buffer` with the sectors from `start` on, and waits for it. Nothing is copied on the way: the library writes
-    /// into `buffer`. Transfers larger than [`OpenOptions::max_request`](super::OpenOptions::max_request) are split.
+    /// into `buffer`, unless the transport wants memory that is aligned otherwise. Transfers larger than [`OpenOptions::max_request`](super::OpenOptions::max_request) are split.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] past the end of the disk, [`ErrorKind::InvalidArgument`] unless `buffer` is whole
-    /// sectors, [`ErrorKind::Closed`] when the worker is gone; otherwise what the library reports. After an error the
+    /// [`ErrorKind::OutOfRange`] past the end of the disk, [`ErrorKind::InvalidArgument`] unless start and length are whole
+    /// sectors of the disk, whose size [`DiskInfo`](super::DiskInfo) has, [`ErrorKind::Closed`] when the worker is gone; otherwise what the library reports. After an error the
     /// content of `buffer` is not to be relied on.
     pub fn read(&self, start: Sectors, buffer: &mut [u8]) -> Result<()> {
         self.check(READ, start, buffer.len())?;
+        if !self.can_use(buffer.as_ptr()) {
+            let mut own = self.aligned(READ, buffer.len())?;
+            let length = own.len();
+            for (at, part) in steps(start, length).zip(buffer.chunks_mut(length)) {
+                self.read(at, &mut own[..part.len()])?;
+                part.copy_from_slice(&own[..part.len()]);
+            }
+            return Ok(());
+        }
         let mark = log::mark();
         let queue = self.worker.queue();
         let (submitted, failure) = Batch::lend_mut(start, buffer, |batch| submit_all(queue, READ, batch));
@@ -38,6 +47,15 @@ impl Disk {
     pub fn write(&self, start: Sectors, buffer: &[u8]) -> Result<()> {
         self.check_writable(WRITE)?;
         self.check(WRITE, start, buffer.len())?;
+        if !self.can_use(buffer.as_ptr()) {
+            let mut own = self.aligned(WRITE, buffer.len())?;
+            let length = own.len();
+            for (at, part) in steps(start, length).zip(buffer.chunks(length)) {
+                own[..part.len()].copy_from_slice(part);
+                self.write(at, &own[..part.len()])?;
+            }
+            return Ok(());
+        }
         let mark = log::mark();
         let queue = self.worker.queue();
         let (submitted, failure) = Batch::lend(start, buffer, |batch| submit_all(queue, WRITE, batch));
@@ -51,11 +69,12 @@ impl Disk {
     /// # Errors
     /// As for [`Disk::read`].
     pub fn read_at(&self, offset: ByteOffset, buffer: &mut [u8]) -> Result<()> {
-        let sector = SECTOR_BYTES as usize;
+        let unit = self.unit();
+        let sector = unit as usize;
         let (mut at, mut rest) = (offset.0, buffer);
         while !rest.is_empty() {
-            let skip = usize::try_from(at % SECTOR_BYTES).unwrap_or(0);
-            let start = Sectors(at / SECTOR_BYTES);
+            let skip = usize::try_from(at % unit).unwrap_or(0);
+            let start = Sectors(at / unit * (unit / SECTOR_BYTES));
             let done = if skip == 0 && rest.len() >= sector {
                 let whole = rest.len() / sector * sector;
                 self.read(start, &mut rest[..whole])?;
@@ -147,6 +166,16 @@ impl Disk {
                 Error::new(ErrorKind::InvalidArgument, operation, text).with_subject(self.worker.path())
             );
         };
+        let unit = self.unit();
+        if bytes as u64 % unit != 0 || start.0 % (unit / SECTOR_BYTES) != 0 {
+            let text = format!(
+                "{bytes} bytes at sector {} are not whole sectors of {unit} bytes, as this disk has",
+                start.0
+            );
+            return Err(
+                Error::new(ErrorKind::InvalidArgument, operation, text).with_subject(self.worker.path())
+            );
+        }
         match start.checked_add(count) {
             Some(end) if end <= self.capacity() => Ok(()),
             _ => Err(self.out_of_range(operation, start, bytes)),
@@ -158,9 +187,23 @@ impl Disk {
         Error::new(ErrorKind::OutOfRange, operation, text).with_subject(self.worker.path())
     }
 
+    /// Memory for as much of a transfer as the library gets at once.
+    fn aligned(&self, operation: &'static str, bytes: usize) -> Result<AlignedBuf> {
+        // Whole units, so that each part is one again.
+        let unit = self.unit() as usize;
+        let most = (self.options.request_limit() / unit).max(1) * unit;
+        AlignedBuf::zeroed(bytes.min(most)).ok_or_else(|| self.no_memory(operation))
+    }
+
     fn no_memory(&self, operation: &'static str) -> Error {
         Error::new(ErrorKind::Exhausted, operation, "no memory for a sector").with_subject(self.worker.path())
     }
+}
+
+/// Where the parts of a transfer begin that is cut into `length` bytes each.
+fn steps(start: Sectors, length: usize) -> impl Iterator<Item = Sectors> {
+    let step = length as u64 / SECTOR_BYTES;
+    (0..).map(move |index| Sectors(start.0.saturating_add(step.saturating_mul(index))))
 }
 
 fn submit_all(queue: &Queue, operation: &'static str, batch: &Arc<Batch>) -> Result<()> {

@@ -81,8 +81,8 @@ impl OpenOptions {
         self
     }
 
-    /// Goes past the host's cache, which HotAdd and SAN need for speed. Buffers must then be aligned, as
-    /// [`AlignedBuf`](crate::AlignedBuf) is.
+    /// Goes past the host's cache, which HotAdd and SAN need for speed. Memory at a multiple of 512 bytes, as
+    /// [`AlignedBuf`](crate::AlignedBuf) is, then spares a copy.
     #[must_use]
     pub fn unbuffered(mut self, unbuffered: bool) -> OpenOptions {
         self.unbuffered = unbuffered;
@@ -124,6 +124,14 @@ impl OpenOptions {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    pub(super) fn is_unbuffered(&self) -> bool {
+        self.unbuffered
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compression != Compression::None
     }
 
     pub(super) fn change_id(&self) -> Option<&str> {

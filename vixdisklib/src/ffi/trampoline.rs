@@ -103,9 +103,12 @@ unsafe fn receive(level: Level, format: *const c_char, arguments: *mut c_void) {
     swallow(outcome);
 }
 
-/// A panic that ended here has been printed by the panic hook; its payload must not unwind again when dropped.
+/// A panic that ended here has been printed by the panic hook. Its payload may panic again when it is dropped, and what that
+/// leaves is not looked at any more.
 fn swallow(outcome: std::thread::Result<()>) {
-    if let Err(payload) = outcome {
-        std::mem::forget(payload);
+    if let Err(payload) = outcome
+        && let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(again);
     }
 }

@@ -49,7 +49,7 @@ pub(super) enum Shape<'a> {
         alias: Option<&'a str>,
     },
     Pointer(&'a Type),
-    Callback(Function),
+    Callback(Box<Function>),
     Structure(&'a str),
     Array(&'a Type, u64),
     /// Something behind a pointer that is not typed.
@@ -132,7 +132,7 @@ impl Interface {
     fn shape_called<'a>(&'a self, ty: &'a Type, alias: Option<&'a str>) -> Option<Shape<'a>> {
         Some(match ty {
             Type::Ptr(pointer) => Shape::Pointer(&pointer.elem),
-            Type::FnPtr(function) => Shape::Callback(Function::of_pointer(function)),
+            Type::FnPtr(function) => Shape::Callback(Box::new(Function::of_pointer(function))),
             Type::Array(array) => Shape::Array(&array.elem, u64::try_from(integer(&array.len)?).ok()?),
             Type::Path(path) => {
                 let name = &path.path.segments.last()?.ident;

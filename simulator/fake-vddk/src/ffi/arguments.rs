@@ -10,14 +10,21 @@ use vixdisklib::ffi::bindings::{
 use super::{blocks, log};
 use crate::code::{Answer, Code, word};
 use crate::connection::{Login, Params};
+use crate::strict;
 
-/// Runs the body of an exported function. No panic leaves it, and failures become their code.
-pub(super) fn guarded(body: impl FnOnce() -> Answer<()>) -> u64 {
-    word(caught(Err(Code::FAIL), body))
+/// Runs the body of an exported function, given its name without prefix. No panic leaves it, and failures become their code.
+pub(super) fn guarded(function: &'static str, body: impl FnOnce() -> Answer<()>) -> u64 {
+    word(caught(function, Err(Code::FAIL), body))
 }
 
 /// The same for functions that answer otherwise.
-pub(super) fn caught<R>(fallback: R, body: impl FnOnce() -> R) -> R {
+pub(super) fn caught<R>(function: &'static str, fallback: R, body: impl FnOnce() -> R) -> R {
+    let _entered = strict::enter(function);
+    contained(fallback, body)
+}
+
+/// Keeps a panic, which would be a bug here, from passing into C.
+pub(super) fn contained<R>(fallback: R, body: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         log::warn("a bug of the fake VDDK: it panicked");
         std::mem::forget(payload);

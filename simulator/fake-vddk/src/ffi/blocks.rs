@@ -1,7 +1,7 @@
 //! Blocks of connection parameters: which of them are this library's own, and what they hold.
 //!
-//! A block that this library allocated is as long as the newest client knows; of one that a client made itself only the head
-//! that 6.5 has can be relied on.
+//! A block that this library allocated is as long as its release has it. Behind that lie bytes that a client has no business
+//! with: they are looked at when it comes back. Of a block that a client made itself only the head that 6.5 has can be relied on.
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
@@ -14,18 +14,29 @@ use vixdisklib::ffi::bindings::{
 };
 
 use super::arguments::string;
-use super::memory;
+use super::memory::{self, Kind};
 use crate::code::Answer;
 use crate::connection::{Login, Params, Spec};
 use crate::library::lock;
+use crate::release;
+use crate::strict::{self, Rule};
+
+/// Bytes of the newest release's block, and then some.
+const WHOLE: usize = size_of::<VddkConnectParams>() + 8;
 
 /// The blocks in use by address, with the strings of those that GetConnectParams filled. Other strings are the client's.
 static BLOCKS: Mutex<Option<HashMap<usize, Vec<CString>>>> = Mutex::new(None);
 
 /// An empty block.
 pub(super) fn allocate() -> Answer<*mut VddkConnectParams> {
-    let block: *mut VddkConnectParams = memory::zeroed(size_of::<VddkConnectParams>())?;
+    let block: *mut VddkConnectParams = memory::zeroed(WHOLE)?;
+    let size = release::current().params_size();
+    // SAFETY: the block is new and reaches to `WHOLE`, which no release's size is beyond.
+    let behind = unsafe { block.cast::<u8>().add(size) };
+    // SAFETY: as above.
+    unsafe { behind.write_bytes(memory::BEHIND as u8, WHOLE - size) };
     remember(block, Vec::new());
+    memory::hand_out(Kind::ConnectParams, block.cast());
     Ok(block)
 }
 
@@ -71,9 +82,32 @@ pub(super) fn filled(params: &Params) -> Answer<*mut VddkConnectParams> {
 /// # Safety
 /// `block` must be null or come from this module, and not be used again.
 pub(super) unsafe fn free(block: *mut VddkConnectParams) {
+    if !memory::take_back(Kind::ConnectParams, block.cast()) {
+        return;
+    }
+    // SAFETY: a block of this module, as its presence on the list says.
+    unsafe { check_end(block) };
     lock(&BLOCKS).get_or_insert_default().remove(&(block as usize));
-    // SAFETY: the caller's promise.
-    unsafe { memory::free(block.cast()) };
+    // SAFETY: as above, and the caller's promise.
+    unsafe { memory::release_memory(block.cast()) };
+}
+
+/// Whether the client kept to the block.
+///
+/// # Safety
+/// `block` must come from this module.
+unsafe fn check_end(block: *const VddkConnectParams) {
+    let size = release::current().params_size();
+    // SAFETY: the caller's promise: the block reaches to `WHOLE`, which no release's size is beyond.
+    let behind = unsafe { block.cast::<u8>().add(size) };
+    // SAFETY: as above.
+    let behind = unsafe { std::slice::from_raw_parts(behind, WHOLE - size) };
+    if behind.iter().any(|byte| *byte != memory::BEHIND as u8) {
+        strict::broken(
+            Rule::BlockSize,
+            format_args!("something was written behind the {size} bytes of a block"),
+        );
+    }
 }
 
 /// What a block says behind its head, if it is this library's: specification and certificate.
@@ -83,6 +117,12 @@ pub(super) unsafe fn free(block: *mut VddkConnectParams) {
 pub(super) unsafe fn tail(block: *const VddkConnectParams) -> Answer<(Spec, Option<String>)> {
     let ours = lock(&BLOCKS).get_or_insert_default().contains_key(&(block as usize));
     if !ours {
+        return Ok((Spec::Machine, None));
+    }
+    // SAFETY: ours.
+    unsafe { check_end(block) };
+    let release = release::current();
+    if !release.has_storage_objects() {
         return Ok((Spec::Machine, None));
     }
     // SAFETY: a block of this module is that large.
@@ -101,7 +141,7 @@ pub(super) unsafe fn tail(block: *const VddkConnectParams) -> Answer<(Spec, Opti
                 snapshot: unsafe { string(object.snapshot) }?,
             }
         }
-        VDDK_SPEC_DATASTORE => {
+        VDDK_SPEC_DATASTORE if release.has_datastore_folders() => {
             // SAFETY: the type names this arm.
             let store = unsafe { content.spec.datastore };
             Spec::Datastore {
@@ -114,7 +154,7 @@ pub(super) unsafe fn tail(block: *const VddkConnectParams) -> Answer<(Spec, Opti
         other => Spec::Other(other),
     };
     // SAFETY: as above.
-    let certificate = unsafe { string(content.certificate) }?;
+    let certificate = if release.has_certificates() { unsafe { string(content.certificate) }? } else { None };
     Ok((spec, certificate))
 }
 

@@ -14,7 +14,7 @@ use crate::{access, library};
 /// At least 136 zeroed bytes: what the newest clients know.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_AllocateConnectParams() -> *mut VddkConnectParams {
-    caught(ptr::null_mut(), || blocks::allocate().unwrap_or(ptr::null_mut()))
+    caught("AllocateConnectParams", ptr::null_mut(), || blocks::allocate().unwrap_or(ptr::null_mut()))
 }
 
 /// Frees the block; the strings in it are the client's, but for those of GetConnectParams.
@@ -23,8 +23,10 @@ pub extern "C" fn VixDiskLib_AllocateConnectParams() -> *mut VddkConnectParams {
 /// `params` must be null or come from the function above, and not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_FreeConnectParams(params: *mut VddkConnectParams) {
-    // SAFETY: the caller's promise.
-    unsafe { blocks::free(params) };
+    caught("FreeConnectParams", (), || {
+        // SAFETY: the caller's promise.
+        unsafe { blocks::free(params) };
+    });
 }
 
 /// # Safety
@@ -48,7 +50,7 @@ pub unsafe extern "C" fn VixDiskLib_ConnectEx(
     modes: *const c_char,
     connection: *mut VddkConnection,
 ) -> u64 {
-    guarded(|| {
+    guarded("ConnectEx", || {
         // SAFETY: the caller's promise. Null is what a client sees when this fails.
         unsafe { store(connection, ptr::null_mut()) }?;
         let library = library::current()?;
@@ -69,7 +71,7 @@ pub unsafe extern "C" fn VixDiskLib_ConnectEx(
 /// Any pointer is safe to pass: handles are numbers that are looked up.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_Disconnect(connection: VddkConnection) -> u64 {
-    guarded(|| {
+    guarded("Disconnect", || {
         let connection = library::current()?.take_connection(connection as usize)?;
         connection.faults.suffer("Disconnect", "")?.settle()
     })
@@ -82,7 +84,7 @@ pub unsafe extern "C" fn VixDiskLib_PrepareForAccess(
     parameters: *const VddkConnectParams,
     identity: *const c_char,
 ) -> u64 {
-    guarded(|| {
+    guarded("PrepareForAccess", || {
         // SAFETY: the caller's promise.
         let parameters = unsafe { params(parameters) }?.ok_or(Code::INVALID_ARG)?;
         // SAFETY: as above.
@@ -98,7 +100,7 @@ pub unsafe extern "C" fn VixDiskLib_EndAccess(
     parameters: *const VddkConnectParams,
     identity: *const c_char,
 ) -> u64 {
-    guarded(|| {
+    guarded("EndAccess", || {
         // SAFETY: the caller's promise.
         let parameters = unsafe { params(parameters) }?.ok_or(Code::INVALID_ARG)?;
         // SAFETY: as above.
@@ -115,14 +117,19 @@ pub unsafe extern "C" fn VixDiskLib_Cleanup(
     cleaned: *mut u32,
     remaining: *mut u32,
 ) -> u64 {
-    guarded(|| {
+    guarded("Cleanup", || {
         // SAFETY: the caller's promise.
-        unsafe { store_zero(cleaned) }?;
+        unsafe { store_count(cleaned, 0) }?;
         // SAFETY: as above.
-        unsafe { store_zero(remaining) }?;
+        unsafe { store_count(remaining, 0) }?;
         // SAFETY: as above.
         let parameters = unsafe { params(parameters) }?.ok_or(Code::INVALID_ARG)?;
-        access::cleanup(&*library::current()?, &parameters)
+        let (report, answer) = access::cleanup(&*library::current()?, &parameters)?;
+        for (place, count) in [(cleaned, report.cleaned), (remaining, report.remaining)] {
+            // SAFETY: as above. Failures count too.
+            unsafe { store_count(place, count) }?;
+        }
+        answer
     })
 }
 
@@ -135,10 +142,11 @@ pub unsafe extern "C" fn VixDiskLib_GetConnectParams(
     connection: VddkConnection,
     parameters: *mut *mut VddkConnectParams,
 ) -> u64 {
-    guarded(|| {
+    guarded("GetConnectParams", || {
         // SAFETY: the caller's promise.
         unsafe { store(parameters, ptr::null_mut()) }?;
         let connection = library::current()?.connection(connection as usize)?;
+        connection.faults.suffer("GetConnectParams", "")?.settle()?;
         let block = match &connection.params {
             Some(params) => blocks::filled(params)?,
             None => blocks::allocate()?,
@@ -157,11 +165,13 @@ pub unsafe extern "C" fn VixDiskLib_GetConnectionFromDisk(
     disk: VddkDisk,
     connection: *mut VddkConnection,
 ) -> u64 {
-    guarded(|| {
+    guarded("GetConnectionFromDisk", || {
         // SAFETY: the caller's promise.
         unsafe { store(connection, ptr::null_mut()) }?;
         let library = library::current()?;
-        let handle = library.disk(disk as usize)?.connection;
+        let disk = library.disk(disk as usize)?;
+        disk.faults().suffer("GetConnectionFromDisk", &disk.path)?.settle()?;
+        let handle = disk.connection;
         library.connection(handle)?;
         // SAFETY: as above.
         unsafe { store(connection, handle as VddkConnection) }
@@ -170,10 +180,10 @@ pub unsafe extern "C" fn VixDiskLib_GetConnectionFromDisk(
 
 /// # Safety
 /// `place` must be null or valid for writing.
-unsafe fn store_zero(place: *mut u32) -> Answer<()> {
+unsafe fn store_count(place: *mut u32, count: u32) -> Answer<()> {
     if place.is_null() {
         return Ok(());
     }
     // SAFETY: the caller's promise.
-    unsafe { store(place, 0) }
+    unsafe { store(place, count) }
 }

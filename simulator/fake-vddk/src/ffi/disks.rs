@@ -9,9 +9,9 @@ use vixdisklib::ffi::bindings::{
 };
 
 use super::arguments::{caught, guarded, required, store, string};
-use super::memory;
+use super::memory::{self, Kind};
 use crate::code::{Answer, Code};
-use crate::{allocated, changed, library, open};
+use crate::{allocated, changed, library, open, transport};
 
 /// # Safety
 /// As the interface says: `path` ends with a zero byte, `disk` takes a handle.
@@ -22,7 +22,7 @@ pub unsafe extern "C" fn VixDiskLib_Open(
     flags: u32,
     disk: *mut VddkDisk,
 ) -> u64 {
-    guarded(|| {
+    guarded("Open", || {
         // SAFETY: the caller's promise. Null is what a client sees when this fails.
         unsafe { store(disk, ptr::null_mut()) }?;
         // SAFETY: as above.
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn VixDiskLib_OpenEx(
     params: *const VddkOpenParams,
     disk: *mut VddkDisk,
 ) -> u64 {
-    guarded(|| {
+    guarded("OpenEx", || {
         // SAFETY: the caller's promise. Null is what a client sees when this fails.
         unsafe { store(disk, ptr::null_mut()) }?;
         let handle = opened(connection, || {
@@ -68,20 +68,20 @@ fn opened(
     let number = connection as usize;
     let connection = library.connection(number)?;
     let (path, flags, change_id) = asked()?;
-    Ok(library.add_disk(open::open(&connection, number, &path, flags, change_id)?) as VddkDisk)
+    Ok(library.add_disk(open::open(&library, &connection, number, &path, flags, change_id)?) as VddkDisk)
 }
 
 /// The handle is gone even when this fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_Close(disk: VddkDisk) -> u64 {
-    guarded(|| library::current()?.take_disk(disk as usize)?.close())
+    guarded("Close", || library::current()?.take_disk(disk as usize)?.close())
 }
 
 /// # Safety
 /// `info` must take a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_GetInfo(disk: VddkDisk, info: *mut *mut VddkInfo) -> u64 {
-    guarded(|| {
+    guarded("GetInfo", || {
         // SAFETY: the caller's promise.
         unsafe { store(info, ptr::null_mut()) }?;
         let found = library::current()?.disk(disk as usize)?.info()?;
@@ -94,23 +94,18 @@ pub unsafe extern "C" fn VixDiskLib_GetInfo(disk: VddkDisk, info: *mut *mut Vddk
 /// `info` must be null or come from [`VixDiskLib_GetInfo`], and not be used again. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_FreeInfo(info: *mut VddkInfo) {
-    // SAFETY: the caller's promise.
-    unsafe { memory::free_info(info) };
+    caught("FreeInfo", (), || {
+        // SAFETY: the caller's promise.
+        unsafe { memory::free_info(info) };
+    });
 }
 
 /// A static string; null for a handle that is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_GetTransportMode(disk: VddkDisk) -> *const c_char {
-    caught(ptr::null(), || {
-        let transport =
-            library::current().and_then(|library| library.disk(disk as usize)).map(|disk| disk.transport);
-        let name: Option<&'static CStr> = match transport {
-            Ok("file") => Some(c"file"),
-            Ok("nbd") => Some(c"nbd"),
-            Ok(_) => Some(c"nbdssl"),
-            Err(_) => None,
-        };
-        name.map_or(ptr::null(), CStr::as_ptr)
+    caught("GetTransportMode", ptr::null(), || {
+        let transport = library::current().and_then(|library| Ok(library.disk(disk as usize)?.transport));
+        transport.ok().and_then(transport::c_name).map_or(ptr::null(), CStr::as_ptr)
     })
 }
 
@@ -124,13 +119,15 @@ pub unsafe extern "C" fn VixDiskLib_QueryAllocatedBlocks(
     chunk: VddkSectors,
     list: *mut *mut VddkBlockList,
 ) -> u64 {
-    guarded(|| {
+    guarded("QueryAllocatedBlocks", || {
         // SAFETY: the caller's promise.
         unsafe { store(list, ptr::null_mut()) }?;
         let disk = library::current()?.disk(disk as usize)?;
         let runs = allocated::query(&disk, start, count, chunk)?;
+        let answer = memory::block_list(&runs)?;
+        memory::hand_out(Kind::BlockList, answer.cast());
         // SAFETY: as above.
-        unsafe { store(list, memory::block_list(&runs)?) }
+        unsafe { store(list, answer) }
     })
 }
 
@@ -138,9 +135,11 @@ pub unsafe extern "C" fn VixDiskLib_QueryAllocatedBlocks(
 /// `list` must be null or come from [`VixDiskLib_QueryAllocatedBlocks`], and not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_FreeBlockList(list: *mut VddkBlockList) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe { memory::free(list.cast()) };
-    0
+    guarded("FreeBlockList", || {
+        // SAFETY: the caller's promise.
+        unsafe { memory::free(Kind::BlockList, list.cast()) };
+        Ok(())
+    })
 }
 
 /// # Safety
@@ -151,7 +150,7 @@ pub unsafe extern "C" fn VixDiskLib_QueryChangedAreas(
     params: *const VddkChangedAreaParams,
     changes: *mut *mut VddkChangeInfo,
 ) -> u64 {
-    guarded(|| {
+    guarded("QueryChangedAreas", || {
         // SAFETY: the caller's promise.
         unsafe { store(changes, ptr::null_mut()) }?;
         let disk = library::current()?.disk(disk as usize)?;
@@ -170,8 +169,10 @@ pub unsafe extern "C" fn VixDiskLib_QueryChangedAreas(
 /// `changes` must be null or come from [`VixDiskLib_QueryChangedAreas`], and not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_FreeChangedAreas(changes: *mut VddkChangeInfo) {
-    // SAFETY: the caller's promise.
-    unsafe { memory::free_change_info(changes) };
+    caught("FreeChangedAreas", (), || {
+        // SAFETY: the caller's promise.
+        unsafe { memory::free_change_info(changes) };
+    });
 }
 
 /// # Safety
@@ -184,7 +185,7 @@ pub unsafe extern "C" fn VixDiskLib_ReadMetadata(
     size: usize,
     needed: *mut usize,
 ) -> u64 {
-    guarded(|| {
+    guarded("ReadMetadata", || {
         let disk = library::current()?.disk(disk as usize)?;
         // SAFETY: the caller's promise.
         let key = unsafe { required(key) }?;
@@ -203,7 +204,7 @@ pub unsafe extern "C" fn VixDiskLib_WriteMetadata(
     key: *const c_char,
     value: *const c_char,
 ) -> u64 {
-    guarded(|| {
+    guarded("WriteMetadata", || {
         let disk = library::current()?.disk(disk as usize)?;
         // SAFETY: the caller's promise.
         let key = unsafe { required(key) }?;
@@ -222,7 +223,7 @@ pub unsafe extern "C" fn VixDiskLib_GetMetadataKeys(
     size: usize,
     needed: *mut usize,
 ) -> u64 {
-    guarded(|| {
+    guarded("GetMetadataKeys", || {
         let disk = library::current()?.disk(disk as usize)?;
         let mut list = Vec::new();
         for key in disk.metadata_keys()? {

@@ -1,12 +1,13 @@
 //! Starting, stopping, texts.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::ptr;
 
 use vixdisklib::ffi::bindings::VddkLogCallback;
 
 use super::arguments::{caught, guarded, string};
-use super::{log, memory};
+use super::log;
+use super::memory::{self, Kind};
 use crate::{code, library, transport};
 
 /// # Safety
@@ -17,12 +18,12 @@ pub unsafe extern "C" fn VixDiskLib_InitEx(
     minor: u32,
     log: VddkLogCallback,
     warn: VddkLogCallback,
-    _panic: VddkLogCallback,
+    panic: VddkLogCallback,
     directory: *const c_char,
     config: *const c_char,
 ) -> u64 {
-    guarded(|| {
-        log::set(log, warn);
+    guarded("InitEx", || {
+        log::set(log, warn, panic);
         // SAFETY: the caller's promise.
         let directory = unsafe { string(directory) }?;
         // SAFETY: as above.
@@ -49,30 +50,32 @@ pub unsafe extern "C" fn VixDiskLib_Init(
 /// Tolerates open handles: clients are known to leave some.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_Exit() {
-    caught((), || {
+    caught("Exit", (), || {
         library::exit();
-        log::set(None, None);
+        log::set(None, None, None);
     });
 }
 
 /// A static list.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_ListTransportModes() -> *const c_char {
-    const LIST: &CStr = c"file:nbdssl:nbd";
-    debug_assert_eq!(LIST.to_str(), Ok(transport::MODES));
-    LIST.as_ptr()
+    caught("ListTransportModes", transport::MODES.as_ptr(), || transport::MODES.as_ptr())
 }
 
 /// The text is the caller's, to be freed with the function below.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_GetErrorText(error: u64, _locale: *const c_char) -> *mut c_char {
-    caught(ptr::null_mut(), || memory::text(&code::text(error)).unwrap_or(ptr::null_mut()))
+    caught("GetErrorText", ptr::null_mut(), || {
+        memory::error_text(&code::text(error)).unwrap_or(ptr::null_mut())
+    })
 }
 
 /// # Safety
 /// `text` must be null or come from the function above, and not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_FreeErrorText(text: *mut c_char) {
-    // SAFETY: the caller's promise.
-    unsafe { memory::free(text.cast()) };
+    caught("FreeErrorText", (), || {
+        // SAFETY: the caller's promise.
+        unsafe { memory::free(Kind::ErrorText, text.cast()) };
+    });
 }

@@ -6,15 +6,17 @@ use std::sync::Mutex;
 use vixdisklib::ffi::bindings::VddkLogCallback;
 
 use crate::library::lock;
+use crate::strict;
 
 /// The callbacks of InitEx.
 #[derive(Clone, Copy)]
 struct Callbacks {
     log: VddkLogCallback,
     warn: VddkLogCallback,
+    panic: VddkLogCallback,
 }
 
-static CALLBACKS: Mutex<Callbacks> = Mutex::new(Callbacks { log: None, warn: None });
+static CALLBACKS: Mutex<Callbacks> = Mutex::new(Callbacks { log: None, warn: None, panic: None });
 
 /// A `va_list` of x86-64 System V in memory: what a function with variable arguments would build on its stack.
 #[repr(C)]
@@ -29,8 +31,8 @@ struct VaList {
 }
 
 /// Remembers where lines go; `None` drops them.
-pub(crate) fn set(log: VddkLogCallback, warn: VddkLogCallback) {
-    *lock(&CALLBACKS) = Callbacks { log, warn };
+pub(crate) fn set(log: VddkLogCallback, warn: VddkLogCallback, panic: VddkLogCallback) {
+    *lock(&CALLBACKS) = Callbacks { log, warn, panic };
 }
 
 /// An informational line.
@@ -45,6 +47,12 @@ pub(crate) fn warn(text: &str) {
     send(callback, text);
 }
 
+/// What ends the process: the callback must not return.
+pub(crate) fn panic(text: &str) {
+    let callback = lock(&CALLBACKS).panic;
+    send(callback, text);
+}
+
 /// Sends the text and its length as arguments of a format, since the real library sends formats too.
 fn send(callback: VddkLogCallback, text: &str) {
     const FORMAT: &CStr = c"%.*s\n";
@@ -56,5 +64,5 @@ fn send(callback: VddkLogCallback, text: &str) {
     let format: *const c_char = FORMAT.as_ptr();
     // SAFETY: the client gave the callback for this. The format takes an int and a string, which lie where the list says: with
     // its registers used up, every argument is an eight-byte slot of the overflow area. All of it outlives the call.
-    unsafe { callback(format, (&raw mut list).cast()) };
+    strict::in_callback(|| unsafe { callback(format, (&raw mut list).cast()) });
 }

@@ -21,7 +21,7 @@ pub unsafe extern "C" fn VixDiskLib_Create(
     progress: VddkProgressCallback,
     data: *mut c_void,
 ) -> u64 {
-    guarded(|| {
+    guarded("Create", || {
         let connection = library::current()?.connection(connection as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn VixDiskLib_CreateChild(
     progress: VddkProgressCallback,
     data: *mut c_void,
 ) -> u64 {
-    guarded(|| {
+    guarded("CreateChild", || {
         let disk = library::current()?.disk(disk as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn VixDiskLib_Clone(
     data: *mut c_void,
     overwrite: VddkBool,
 ) -> u64 {
-    guarded(|| {
+    guarded("Clone", || {
         let library = library::current()?;
         let (to, from) = (library.connection(to as usize)?, library.connection(from as usize)?);
         // SAFETY: the caller's promise.
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn VixDiskLib_Grow(
     progress: VddkProgressCallback,
     data: *mut c_void,
 ) -> u64 {
-    guarded(|| {
+    guarded("Grow", || {
         let connection = library::current()?.connection(connection as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn VixDiskLib_Shrink(
     progress: VddkProgressCallback,
     data: *mut c_void,
 ) -> u64 {
-    guarded(|| {
+    guarded("Shrink", || {
         let disk = library::current()?.disk(disk as usize)?;
         local::shrink(&disk, &mut reporter(progress, data))
     })
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn VixDiskLib_Defragment(
     progress: VddkProgressCallback,
     data: *mut c_void,
 ) -> u64 {
-    guarded(|| {
+    guarded("Defragment", || {
         let disk = library::current()?.disk(disk as usize)?;
         local::defragment(&disk, &mut reporter(progress, data))
     })
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn VixDiskLib_Defragment(
 /// `path` ends with a zero byte.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_Unlink(connection: VddkConnection, path: *const c_char) -> u64 {
-    guarded(|| {
+    guarded("Unlink", || {
         let connection = library::current()?.connection(connection as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn VixDiskLib_Unlink(connection: VddkConnection, path: *co
 /// Both paths end with a zero byte.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_Rename(from: *const c_char, to: *const c_char) -> u64 {
-    guarded(|| {
+    guarded("Rename", || {
         let library = library::current()?;
         // SAFETY: the caller's promise.
         let from = unsafe { required(from) }?;
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn VixDiskLib_Rename(from: *const c_char, to: *const c_cha
 /// Any pointer is safe to pass: handles are numbers that are looked up.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_IsAttachPossible(parent: VddkDisk, child: VddkDisk) -> u64 {
-    guarded(|| {
+    guarded("IsAttachPossible", || {
         let library = library::current()?;
         local::check_attach(&*library.disk(parent as usize)?, &*library.disk(child as usize)?)
     })
@@ -169,10 +169,11 @@ pub extern "C" fn VixDiskLib_IsAttachPossible(parent: VddkDisk, child: VddkDisk)
 /// The parent's handle is gone when this succeeds.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_Attach(parent: VddkDisk, child: VddkDisk) -> u64 {
-    guarded(|| {
+    guarded("Attach", || {
         let library = library::current()?;
         local::attach(&*library.disk(parent as usize)?, &*library.disk(child as usize)?)?;
-        library.take_disk(parent as usize).map(drop)
+        library.forget_disk(parent as usize);
+        Ok(())
     })
 }
 
@@ -184,7 +185,7 @@ pub unsafe extern "C" fn VixDiskLib_SpaceNeededForClone(
     disk_type: VddkDiskType,
     bytes: *mut u64,
 ) -> u64 {
-    guarded(|| {
+    guarded("SpaceNeededForClone", || {
         let disk = library::current()?.disk(disk as usize)?;
         // SAFETY: the caller's promise.
         unsafe { store(bytes, local::space_needed(&disk, disk_type)?) }
@@ -199,7 +200,7 @@ pub unsafe extern "C" fn VixDiskLib_CheckRepair(
     path: *const c_char,
     repair: VddkBool,
 ) -> u64 {
-    guarded(|| {
+    guarded("CheckRepair", || {
         let connection = library::current()?.connection(connection as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;

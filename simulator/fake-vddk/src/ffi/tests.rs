@@ -13,6 +13,8 @@ use super::lifetime::*;
 use super::management::*;
 use super::transfers::*;
 
+mod strict;
+
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 unsafe extern "C" {

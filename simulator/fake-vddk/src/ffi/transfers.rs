@@ -1,14 +1,16 @@
 //! Reading and writing.
 
 use std::ffi::c_void;
-use std::sync::Arc;
 
+use sim_store::state::FaultEffect;
 use vixdisklib::ffi::bindings::{VddkCompletionCallback, VddkDisk, VddkSectors};
 
-use super::arguments::{caught, guarded};
+use super::arguments::{contained, guarded};
 use crate::code::{Answer, Code, word};
 use crate::disk::{Mode, OpenDisk};
-use crate::library;
+use crate::faults::Struck;
+use crate::queue::Request;
+use crate::{library, strict};
 
 const SECTOR: u64 = 512;
 
@@ -21,12 +23,12 @@ pub unsafe extern "C" fn VixDiskLib_Read(
     count: VddkSectors,
     buffer: *mut u8,
 ) -> u64 {
-    guarded(|| {
+    guarded("Read", || {
         let disk = library::current()?.disk(disk as usize)?;
-        let offset = disk.admit(Mode::Sync, start, count)?;
-        let memory = Memory::new(buffer, count)?;
+        let (offset, memory) = admitted(&disk, Mode::Sync, start, count, buffer)?;
+        let struck = disk.strike("Read", "Read", memory.length)?;
         // SAFETY: the caller's promise.
-        disk.read("Read", offset, unsafe { memory.as_mut() })
+        disk.read("Read", struck, offset, unsafe { memory.as_mut() })
     })
 }
 
@@ -39,17 +41,17 @@ pub unsafe extern "C" fn VixDiskLib_Write(
     count: VddkSectors,
     buffer: *const u8,
 ) -> u64 {
-    guarded(|| {
+    guarded("Write", || {
         let disk = library::current()?.disk(disk as usize)?;
-        let offset = disk.admit(Mode::Sync, start, count)?;
-        let memory = Memory::new(buffer.cast_mut(), count)?;
+        let (offset, memory) = admitted(&disk, Mode::Sync, start, count, buffer.cast_mut())?;
+        let struck = disk.strike("Write", "Write", memory.length)?;
         // SAFETY: the caller's promise.
-        disk.write("Write", offset, unsafe { memory.as_ref() })
+        disk.write("Write", struck, offset, unsafe { memory.as_ref() })
     })
 }
 
 /// # Safety
-/// `buffer` must have room for `count` sectors until the callback is called with `data`, on another thread.
+/// `buffer` must have room for `count` sectors until the callback is called with `data`: by another thread, or before this returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_ReadAsync(
     disk: VddkDisk,
@@ -59,14 +61,15 @@ pub unsafe extern "C" fn VixDiskLib_ReadAsync(
     callback: VddkCompletionCallback,
     data: *mut c_void,
 ) -> u64 {
-    queued(disk, start, count, buffer, callback, data, |disk, offset, memory| {
+    let request = Asked { disk, start, count, buffer, callback, data };
+    queued("ReadAsync", "Read", request, |disk, struck, offset, memory| {
         // SAFETY: the caller's promise lasts until the callback, which comes after this.
-        disk.read("ReadAsync", offset, unsafe { memory.as_mut() })
+        disk.read("ReadAsync", struck, offset, unsafe { memory.as_mut() })
     })
 }
 
 /// # Safety
-/// `buffer` must hold `count` sectors until the callback is called with `data`, on another thread.
+/// `buffer` must hold `count` sectors until the callback is called with `data`: by another thread, or before this returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_WriteAsync(
     disk: VddkDisk,
@@ -76,22 +79,23 @@ pub unsafe extern "C" fn VixDiskLib_WriteAsync(
     callback: VddkCompletionCallback,
     data: *mut c_void,
 ) -> u64 {
-    queued(disk, start, count, buffer.cast_mut(), callback, data, |disk, offset, memory| {
+    let request = Asked { disk, start, count, buffer: buffer.cast_mut(), callback, data };
+    queued("WriteAsync", "Write", request, |disk, struck, offset, memory| {
         // SAFETY: the caller's promise lasts until the callback, which comes after this.
-        disk.write("WriteAsync", offset, unsafe { memory.as_ref() })
+        disk.write("WriteAsync", struck, offset, unsafe { memory.as_ref() })
     })
 }
 
 /// Waits until every asynchronous request of the disk has called back.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_Wait(disk: VddkDisk) -> u64 {
-    guarded(|| library::current()?.disk(disk as usize)?.wait())
+    guarded("Wait", || library::current()?.disk(disk as usize)?.wait())
 }
 
 /// Brings what was written to the host's disk.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_Flush(disk: VddkDisk) -> u64 {
-    guarded(|| library::current()?.disk(disk as usize)?.flush())
+    guarded("Flush", || library::current()?.disk(disk as usize)?.flush())
 }
 
 /// A client's buffer, on its way to another thread.
@@ -141,30 +145,54 @@ impl Memory {
 impl Client {
     fn tell(self, answer: Answer<()>) {
         // SAFETY: the client gave callback and data for this one call.
-        unsafe { (self.callback)(self.data, word(answer)) };
+        strict::in_callback(|| unsafe { (self.callback)(self.data, word(answer)) });
     }
 }
 
-/// Queues a request; whatever is wrong with it before that is answered at once, without a callback.
-fn queued(
+/// What an asynchronous call was given.
+struct Asked {
     disk: VddkDisk,
     start: u64,
     count: u64,
     buffer: *mut u8,
     callback: VddkCompletionCallback,
     data: *mut c_void,
-    transfer: impl FnOnce(&OpenDisk, u64, &Memory) -> Answer<()> + Send + 'static,
+}
+
+/// Queues a request; whatever is wrong with it before that is answered at once, without a callback.
+fn queued(
+    function: &'static str,
+    either: &'static str,
+    asked: Asked,
+    transfer: impl FnOnce(&OpenDisk, Struck, u64, &Memory) -> Answer<()> + Send + 'static,
 ) -> u64 {
-    let submitted = caught(Err(Code::FAIL), || {
-        let disk = library::current()?.disk(disk as usize)?;
-        let offset = disk.admit(Mode::Async, start, count)?;
-        let memory = Memory::new(buffer, count)?;
-        let client = Client { callback: callback.ok_or(Code::INVALID_ARG)?, data };
-        let worked_on = Arc::clone(&disk);
-        disk.submit(Box::new(move || {
+    guarded(function, || {
+        let disk = library::current()?.disk(asked.disk as usize)?;
+        let (offset, memory) = admitted(&disk, Mode::Async, asked.start, asked.count, asked.buffer)?;
+        let client = Client { callback: asked.callback.ok_or(Code::INVALID_ARG)?, data: asked.data };
+        let struck = disk.strike(function, either, memory.length)?;
+        if struck.effect() == Some(FaultEffect::Refuse) {
+            return struck.suffer(disk.faults(), function, memory.length as u64)?.settle();
+        }
+        let effect = struck.effect();
+        let worked_on = disk.share();
+        let work = move || {
             let memory = memory;
-            client.tell(caught(Err(Code::FAIL), || transfer(&worked_on, offset, &memory)));
-        }))
-    });
-    word(submitted.and(Err(Code::ASYNC_QUEUED)))
+            contained(Err(Code::FAIL), || transfer(&worked_on, struck, offset, &memory))
+        };
+        let tell = move |answer| {
+            let client = client;
+            client.tell(answer);
+        };
+        disk.submit(Request { work: Box::new(work), tell: Box::new(tell) }, effect)?;
+        Err(Code::ASYNC_QUEUED)
+    })
+}
+
+/// Settles whether a transfer may take place, and where.
+fn admitted(disk: &OpenDisk, mode: Mode, start: u64, count: u64, buffer: *mut u8) -> Answer<(u64, Memory)> {
+    let offset = disk.admit(mode, start, count)?;
+    let memory = Memory::new(buffer, count)?;
+    disk.admit_memory(buffer as usize)?;
+    Ok((offset, memory))
 }

@@ -38,6 +38,11 @@ pub(crate) fn clone(
     if to.read_only {
         return Err(Code::FILE_READ_ONLY);
     }
+    for end in [from, to] {
+        if let Target::Remote(remote) = &end.target {
+            remote.transport(None)?;
+        }
+    }
     let source = open::content(from, from_path, true, false)?;
     match &to.target {
         Target::Remote(_) => {

@@ -123,6 +123,7 @@ impl LocalDisk {
                 bios_geometry: descriptor.bios_geometry().map_or(geometry, numbers),
                 parent: top.descriptor().parent_hint().map(str::to_owned),
                 uuid: top.descriptor().uuid().map(str::to_owned),
+                sector_bytes: SECTOR as u32,
             })
         })
     }

@@ -1,17 +1,37 @@
 //! Allocated blocks: alignment, tail, windows, and those who cannot tell.
 
+use fake_vddk::Release;
 use sim_store::state::FaultRule;
 use sim_store::{Disk, DiskSpec};
 use vixdisklib::{ConnectOptions, ConnectParams, OpenOptions, SectorRange, Sectors};
 
+use super::setup::is_at_least;
 use super::world::{FROZEN, World, library};
 
 fn range(start: u64, end: u64) -> SectorRange {
     SectorRange::between(Sectors(start), Sectors(end)).unwrap()
 }
 
+/// Before 6.7 there is nothing to ask: everything counts as allocated.
+fn can_be_asked() -> bool {
+    is_at_least(Release::V6_7)
+}
+
 #[test]
-fn the_tail_always_counts_and_the_rest_is_exact() {
+fn a_release_that_cannot_be_asked_makes_everything_allocated() {
+    if can_be_asked() {
+        return;
+    }
+    let world = World::new();
+    let answer = world.open_off(OpenOptions::read_only()).allocated_blocks(range(5, 5000)).unwrap();
+    assert_eq!((answer.known, answer.ranges), (false, vec![range(5, 5000)]));
+}
+
+#[test]
+fn row_7_8_queries_are_aligned_and_the_tail_always_counts() {
+    if !can_be_asked() {
+        return;
+    }
     let world = World::new();
     let disk = world.connect_to_snapshot().open(FROZEN, OpenOptions::read_only()).unwrap();
     let end = disk.capacity().0;
@@ -28,7 +48,10 @@ fn the_tail_always_counts_and_the_rest_is_exact() {
 }
 
 #[test]
-fn a_disk_larger_than_one_query_is_asked_in_windows() {
+fn row_7_8_large_disks_are_asked_in_windows() {
+    if !can_be_asked() {
+        return;
+    }
     let world = World::new();
     let path = world.data.path().join("big.vmdk");
     let disk = Disk::create(&path, &DiskSpec::thin(100 << 30)).unwrap();
@@ -46,7 +69,7 @@ fn a_disk_larger_than_one_query_is_asked_in_windows() {
 }
 
 #[test]
-fn a_host_that_cannot_tell_makes_everything_allocated() {
+fn row_7_8_a_host_that_cannot_tell_makes_everything_allocated() {
     let world = World::new();
     world.faults(&[FaultRule {
         function: "QueryAllocatedBlocks".to_owned(),
@@ -64,6 +87,9 @@ fn a_host_that_cannot_tell_makes_everything_allocated() {
 
 #[test]
 fn a_query_that_fails_after_the_probe_is_an_error() {
+    if !can_be_asked() {
+        return;
+    }
     let world = World::new();
     let rule = FaultRule {
         function: "QueryAllocatedBlocks".to_owned(),
@@ -74,4 +100,27 @@ fn a_query_that_fails_after_the_probe_is_an_error() {
     world.faults(&[rule]);
     let disk = world.open_off(OpenOptions::read_only());
     assert!(disk.allocated_blocks(range(0, 1280)).unwrap_err().is_connection_lost());
+}
+
+#[test]
+fn row_7_8_an_empty_answer_is_freed_like_any_other() {
+    if !can_be_asked() {
+        return;
+    }
+    let world = World::new();
+    let disk = world.open_off(OpenOptions::read_only());
+    let answer = disk.allocated_blocks(range(0, 128)).unwrap();
+    assert_eq!((answer.known, answer.ranges), (true, Vec::new()));
+    // Calls of other tests are counted as well, and some of them are under way: one moment without is enough.
+    let all_came_back = || {
+        let statistics = library().statistics();
+        let row = |name: &str| statistics.iter().find(|row| row.name == name).copied().unwrap();
+        let asked = row("VixDiskLib_QueryAllocatedBlocks");
+        asked.calls - asked.failures == row("VixDiskLib_FreeBlockList").calls
+    };
+    let mut tries = (0..500).map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        all_came_back()
+    });
+    assert!(tries.any(|all| all));
 }

@@ -32,7 +32,15 @@ fn program() -> &'static Path {
 }
 
 fn run(arguments: &[&str]) {
-    let output = Command::new(program()).arg(kit()).args(arguments).output().unwrap();
+    let config = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(config.path(), format!("fakeVddk.strict = \"{}\"\n", u32::from(crate::SETUP.strict)))
+        .unwrap();
+    let mut command = Command::new(program());
+    command.arg(kit()).args(arguments).env("VDDK_CONFIG", config.path());
+    if crate::SETUP.strict {
+        command.env("VDDK_STRICT", "1");
+    }
+    let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && output.stdout == b"ok\n", "{errors} {output:?}");
 }

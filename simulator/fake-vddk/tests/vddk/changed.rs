@@ -1,9 +1,11 @@
 //! Changed areas through VDDK, as 9.0 has them.
 
+use fake_vddk::Release;
 use sim_store::state::FaultRule;
 use sim_store::{Access, Disk, Scope, snapshot, tracking};
 use vixdisklib::{ErrorKind, OpenOptions, SectorRange, Sectors};
 
+use super::setup::is_at_least;
 use super::world::{OFF, World};
 
 fn ranges(pairs: &[(u64, u64)]) -> Vec<SectorRange> {
@@ -29,6 +31,9 @@ fn tracked(granularity: Option<u64>, offsets: impl Iterator<Item = u64>) -> (Wor
 
 #[test]
 fn what_changed_since_an_id_is_told_in_full() {
+    if !is_at_least(Release::V9_0) {
+        return;
+    }
     let (world, change_id) = tracked(None, [0, 3 << 20].into_iter());
     let areas = |id: &str| {
         let options = OpenOptions::read_only().changed_since(id);
@@ -51,12 +56,21 @@ fn without_a_change_id_the_library_is_not_asked() {
     let options = OpenOptions::read_only().changed_since("*");
     let path = world.host_path("off");
     let local = super::folder::Folder::new();
-    let disk = local.open(path.to_str().unwrap(), options);
-    assert_eq!(disk.changed_areas().unwrap_err().code(), Some(3));
+    let opened = local.connection.open(path.to_str().unwrap(), options);
+    if is_at_least(Release::V9_0) {
+        assert_eq!(opened.unwrap().changed_areas().unwrap_err().code(), Some(3));
+    } else {
+        let error = opened.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, None), "{error}");
+        assert!(error.to_string().contains("VixDiskLib_OpenEx"), "{error}");
+    }
 }
 
 #[test]
 fn a_disk_of_many_areas_is_asked_in_windows() {
+    if !is_at_least(Release::V9_0) {
+        return;
+    }
     // Every other sector of 3 MiB: 3,072 areas, and one answer has 2,000.
     let (world, id) = tracked(Some(512), (0..6144u64).step_by(2).map(|sector| sector * 512));
     let disk = world.connect("vm-201").open(OFF, OpenOptions::read_only().changed_since(&id)).unwrap();

@@ -21,13 +21,16 @@ fn beginning(disk: &vixdisklib::Disk) -> [u8; 6] {
 
 #[test]
 fn a_disk_and_its_snapshot_are_each_of_their_time() {
+    if !super::setup::is_at_least(fake_vddk::Release::V6_7) {
+        return;
+    }
     let world = World::new();
     let now = StorageObject::new(FIRST_CLASS, "datastore-1");
     let connection = connect(&world, now.clone());
     let disk = connection.open(NOW, OpenOptions::read_write()).unwrap();
     assert_eq!(&beginning(&disk), b"at now");
-    disk.write_at(ByteOffset(0), b"writes").unwrap();
-    assert_eq!(&beginning(&disk), b"writes");
+    disk.write_at(ByteOffset(0), &[b'w'; 512]).unwrap();
+    assert_eq!(&beginning(&disk), b"wwwwww");
     disk.close().unwrap();
     let connection = connect(&world, now.snapshot("5-6"));
     assert_eq!(&beginning(&connection.open(THEN, OpenOptions::read_only()).unwrap()), b"frozen");
@@ -37,6 +40,9 @@ fn a_disk_and_its_snapshot_are_each_of_their_time() {
 
 #[test]
 fn what_does_not_fit_together_is_no_disk() {
+    if !super::setup::is_at_least(fake_vddk::Release::V6_7) {
+        return;
+    }
     let world = World::new();
     let elsewhere = connect(&world, StorageObject::new(FIRST_CLASS, "datastore-2"));
     assert_eq!(elsewhere.open(NOW, OpenOptions::read_only()).unwrap_err().code(), Some(25));

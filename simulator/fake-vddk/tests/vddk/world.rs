@@ -97,7 +97,17 @@ impl World {
         thumbprint: Thumbprint,
     ) -> ConnectParams {
         let vm = VmSpec::moref(vm).unwrap();
-        ConnectParams::remote(HOST, vm, credentials).port(self.port).thumbprint(thumbprint).build().unwrap()
+        params_at(self.port, vm, credentials, thumbprint)
+    }
+
+    /// Takes a snapshot of the machine that is off, and gives the path of its live disk from then on.
+    pub(crate) fn snapshot_off(&self) -> &'static str {
+        let live = "[ds] off/off-000001.vmdk";
+        snapshot::create(&self.host_path("off")).unwrap();
+        let mut inventory = Inventory::load(self.data.path()).unwrap();
+        inventory.vms[1].disks[0].path = live.parse().unwrap();
+        inventory.store(self.data.path()).unwrap();
+        live
     }
 
     pub(crate) fn connect(&self, vm: &str) -> Connection {
@@ -161,6 +171,28 @@ impl Drop for World {
     fn drop(&mut self) {
         ServerRecord::remove(&kit(), HOST, self.port).unwrap();
     }
+}
+
+/// Parameters for the server behind a port, which may be another process's.
+pub(crate) fn params_at(
+    port: u16,
+    vm: VmSpec,
+    credentials: Credentials,
+    thumbprint: Thumbprint,
+) -> ConnectParams {
+    ConnectParams::remote(HOST, vm, credentials).port(port).thumbprint(thumbprint).build().unwrap()
+}
+
+/// In a process that a test has started: the machine that is off, on the server of its parent.
+pub(crate) fn connect_to_parent(port: &str) -> Connection {
+    let vm = VmSpec::moref("vm-201").unwrap();
+    let params = params_at(port.parse().unwrap(), vm, password(PASSWORD), thumbprint());
+    library().connect(&params, ConnectOptions::new()).unwrap()
+}
+
+/// A rule for a function, to be filled in.
+pub(crate) fn rule(function: &str) -> FaultRule {
+    FaultRule { function: function.to_owned(), ..FaultRule::default() }
 }
 
 pub(crate) fn password(password: &str) -> Credentials {

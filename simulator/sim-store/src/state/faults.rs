@@ -4,14 +4,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{load_json, store_json};
 use crate::{Error, Result};
 
-/// One rule: which calls fail, and how.
+/// One rule: which calls suffer, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
@@ -20,32 +19,90 @@ pub struct FaultRule {
     /// Only calls on a path that contains this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// The first call to fail, counted from 1 over the calls that match; 1 if absent.
+    /// Only transfers of more than so many bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above_bytes: Option<u64>,
+    /// Only while more than so many disks are open, the one that is being opened among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above_open: Option<u64>,
+    /// The first call to suffer, counted from 1 over the calls that match; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nth: Option<u64>,
-    /// How many calls fail from then on. If absent: one where `nth` is given, otherwise all.
+    /// How many calls suffer from then on. If absent: one where `nth` is given, otherwise all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// The code to answer; 0 delays the call and lets it succeed.
-    #[serde(default)]
-    pub code: u64,
-    /// Whether a part of the work is done before the call fails.
-    #[serde(default)]
-    pub partial: bool,
     /// Milliseconds to wait before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
+    /// A line to log as a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// The code to answer; 0 lets the call succeed, unless `effect` says otherwise.
+    #[serde(default)]
+    pub code: u64,
+    /// What the library says of this failure behind its usual text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Whether a part of the work is done before the call fails.
+    #[serde(default)]
+    pub partial: bool,
+    /// What happens other than an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<FaultEffect>,
+    /// The transport modes that work here, with colons between: for `Open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transports: Option<String>,
+    /// The disk's sectors are of this size in bytes: for `Open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector_bytes: Option<u32>,
 }
 
-/// What a call must do, because a rule struck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FaultHit {
-    /// The code to answer; 0 = only the delay.
-    pub code: u64,
-    /// Whether a part of the work is done first.
-    pub partial: bool,
-    /// How long to wait first.
-    pub delay: Duration,
+/// What happens to a call other than an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultEffect {
+    /// It never returns.
+    Hang,
+    /// It reads where no memory is.
+    Segfault,
+    /// It ends the process.
+    Abort,
+    /// It calls the panic callback, which must not return.
+    Panic,
+    /// The session is lost: 14011 for this call and all later ones of the connection and its disks.
+    LoseSession,
+    /// The host's NFC service has no memory: 2, and the line that tells it.
+    NfcMemory,
+    /// An asynchronous request is not taken: its call fails, and calls nobody back.
+    Refuse,
+    /// An asynchronous request calls back before its call returns.
+    Inline,
+    /// An asynchronous request is done by another thread.
+    Threaded,
+    /// An asynchronous request calls back after the next one, or at the latest when its disk is waited for.
+    HoldBack,
+}
+
+/// A call that rules are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultCall<'a> {
+    /// The function's name without its prefix.
+    pub function: &'a str,
+    /// The path of the disk, or empty.
+    pub object: &'a str,
+    /// The length of a transfer, in bytes.
+    pub bytes: u64,
+    /// How many disks are open, the one that is being opened among them.
+    pub open: u64,
+}
+
+impl FaultRule {
+    fn matches(&self, call: &FaultCall<'_>) -> bool {
+        self.function == call.function
+            && self.object.as_deref().is_none_or(|part| call.object.contains(part))
+            && self.above_bytes.is_none_or(|bytes| call.bytes > bytes)
+            && self.above_open.is_none_or(|open| call.open > open)
+    }
 }
 
 /// The rules of a data folder, with counters of this process.
@@ -73,34 +130,27 @@ impl FaultSet {
         Self { path: path_in(data_dir), loaded: Mutex::default() }
     }
 
-    /// Counts a call and tells what it must suffer; the first rule that strikes wins. `object` is the path of the
-    /// disk, or empty.
+    /// Counts a call and gives the rule by which it suffers; the first one that strikes wins.
     ///
     /// # Errors
     /// `Corrupt` or `Io` if the rules cannot be read.
-    pub fn check(&self, function: &str, object: &str) -> Result<Option<FaultHit>> {
+    pub fn check(&self, call: &FaultCall<'_>) -> Result<Option<FaultRule>> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = self.stamp()?;
         if loaded.stamp != stamp {
             let rules = if stamp.is_some() { load_rules(&self.path)? } else { Vec::new() };
             *loaded = Loaded { stamp, rules: rules.into_iter().map(|rule| (rule, 0)).collect() };
         }
-        let mut hit = None;
-        for (rule, seen) in &mut loaded.rules {
-            let matches =
-                rule.function == function && rule.object.as_deref().is_none_or(|part| object.contains(part));
-            if !matches {
-                continue;
-            }
+        let mut struck = None;
+        for (rule, seen) in loaded.rules.iter_mut().filter(|(rule, _)| rule.matches(call)) {
             *seen += 1;
             let first = rule.nth.unwrap_or(1).max(1);
             let count = rule.count.unwrap_or(if rule.nth.is_some() { 1 } else { u64::MAX });
-            if hit.is_none() && *seen >= first && *seen - first < count {
-                let delay = Duration::from_millis(rule.delay_ms.unwrap_or(0));
-                hit = Some(FaultHit { code: rule.code, partial: rule.partial, delay });
+            if struck.is_none() && *seen >= first && *seen - first < count {
+                struck = Some(rule.clone());
             }
         }
-        Ok(hit)
+        Ok(struck)
     }
 
     fn stamp(&self) -> Result<Option<Stamp>> {

@@ -2,10 +2,9 @@
 
 use vim_api::dynamic::method;
 use vim_api::types as t;
-use vim_api::xml::Service;
 
 use super::{READ, VIEW, table};
-use crate::fault::{Fault, Outcome, fault, not_authenticated};
+use crate::fault::{Outcome, fault, not_authenticated};
 use crate::tagging::Operation;
 use crate::wire::Call;
 use crate::world::World;
@@ -34,32 +33,31 @@ pub(crate) fn of_tags(operation: &Operation<'_>) -> &'static str {
     }
 }
 
-/// Refuses a call at a service beside that the session's user has no privilege for.
+/// Refuses a call about storage policies, as the schema says.
 ///
 /// # Errors
-/// `NotAuthenticated`, `NoPermission`, `PbmFaultNoPermission`.
-pub(crate) fn admit_beside(world: &World, cookie: Option<&str>, call: &Call) -> Outcome<()> {
-    let session =
-        cookie.and_then(|cookie| world.sessions.get(cookie)).ok_or_else(|| not_authenticated(&call.this))?;
-    let rights = world.rights(&session.user);
-    let name = call.method.as_str();
-    if call.service == Service::Pbm {
-        let privilege = method(name).and_then(|method| method.privilege).unwrap_or(READ);
-        return match rights.has(&world.root(), privilege) {
-            true => Ok(()),
-            false => Err(no_policy_permission(privilege)),
-        };
+/// `NotAuthenticated`, `PbmFaultNoPermission`: they have a fault of their own for it.
+pub(crate) fn admit_to_policies(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
+    let session = world.sessions.get(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    let privilege = method(&call.method).and_then(|method| method.privilege).unwrap_or(READ);
+    if world.rights(&session.user).has(&world.root(), privilege) {
+        return Ok(());
     }
-    let needs = table::needs_at_disks(world, session, call)?;
-    needs.iter().try_for_each(|(object, privilege)| rights.require(object, privilege))
-}
-
-/// Storage policies have a fault of their own for it.
-fn no_policy_permission(privilege: &str) -> Fault {
     let missing = t::PbmFaultNoPermissionEntityPrivileges {
         privilege_ids: vec![privilege.to_owned()],
         ..Default::default()
     };
     let value = t::PbmFaultNoPermission { missing_privileges: vec![missing], ..Default::default() };
-    fault(value, "Permission to perform this operation was denied.")
+    Err(fault(value, "Permission to perform this operation was denied."))
+}
+
+/// Refuses a call to VSLM, whose disks are those of the API.
+///
+/// # Errors
+/// `NotAuthenticated`, `NoPermission`.
+pub(crate) fn admit_to_disks(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
+    let session = world.sessions.get(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    let rights = world.rights(&session.user);
+    let needs = table::needs_at_disks(world, session, call)?;
+    needs.iter().try_for_each(|(object, privilege)| rights.require(object, privilege))
 }

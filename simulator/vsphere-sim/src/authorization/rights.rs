@@ -6,6 +6,7 @@
 //! it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use vim_api::MoRef;
 
@@ -90,8 +91,19 @@ impl Rights<'_> {
             ANONYMOUS => true,
             // Managers, sessions' own objects and tasks about nothing are there for all who are logged in.
             VIEW if !is_guarded(self.world, object) => true,
-            _ => self.roles_on(object).iter().any(|role| roles::holds(self.world, *role, privilege)),
+            _ => self.holds(&self.roles_on(object), privilege),
         }
+    }
+
+    /// Those of some privileges that the user has on an inventory object.
+    pub(super) fn held(&self, object: &MoRef, privileges: &[&str]) -> BTreeSet<String> {
+        let roles = self.roles_on(object);
+        let held = privileges.iter().filter(|privilege| self.holds(&roles, privilege));
+        held.map(|privilege| (*privilege).to_owned()).collect()
+    }
+
+    fn holds(&self, roles: &[i32], privilege: &str) -> bool {
+        roles.iter().any(|role| roles::holds(self.world, *role, privilege))
     }
 
     /// Whether the user sees an object at all.

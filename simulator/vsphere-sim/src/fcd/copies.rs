@@ -113,7 +113,11 @@ pub(super) fn relocate(shared: &Shared, call: &Call) -> Outcome<Work> {
                 uuid: Some(source.uuid().map_err(|error| from_store(&error, &from.to_string()))?),
                 ..shape_of(&source, &from)?
             };
-            disks::fill(&source, &from.to_string(), &to, &text, &spec, progress)?;
+            progress.allow_cancel();
+            disks::fill(&source, &from.to_string(), &to, &text, &spec, &mut |done, of| {
+                progress.step(done, of)
+            })?;
+            progress.forbid_cancel()?;
             let provisioning = spec.provisioning;
             track(shared, &held, &backing.path)?;
             shared.update(|world| {
@@ -167,7 +171,11 @@ fn copy(
 ) -> Outcome<()> {
     let source = open(shared, from)?;
     let spec = DiskSpec { provisioning, ..shape_of(&source, from)? };
-    make(shared, wish, |host, text| disks::fill(&source, &from.to_string(), host, text, &spec, progress))
+    make(shared, wish, |host, text| {
+        progress.allow_cancel();
+        disks::fill(&source, &from.to_string(), host, text, &spec, &mut |done, of| progress.step(done, of))?;
+        progress.forbid_cancel()
+    })
 }
 
 fn open(shared: &Shared, path: &DatastorePath) -> Outcome<Disk> {

@@ -27,7 +27,7 @@ pub(crate) const KINDS: [&str; 12] = [
 ];
 
 /// The disks by name: capacity, datastore, machine, content now and at each snapshot.
-type Shape = BTreeMap<String, (u64, String, bool, Vec<String>)>;
+pub(crate) type Shape = BTreeMap<String, (u64, String, bool, Vec<String>)>;
 
 /// A disk with a snapshot, and a machine that has another one with a snapshot.
 pub(crate) struct Scene {
@@ -214,6 +214,25 @@ impl Scene {
         }
         shape
     }
+}
+
+/// The contents of all disks and snapshots.
+pub(crate) fn contents(shape: &Shape) -> BTreeSet<String> {
+    shape.values().flat_map(|(.., contents)| contents.clone()).collect()
+}
+
+/// The same for disks of another run, whose contents are others: only which are alike is told.
+pub(crate) fn plain(shape: &Shape) -> Shape {
+    let mut seen: Vec<String> = Vec::new();
+    let mut plain = shape.clone();
+    for content in plain.values_mut().flat_map(|(.., contents)| contents) {
+        let at = seen.iter().position(|known| known == content).unwrap_or(seen.len());
+        if at == seen.len() {
+            seen.push(content.clone());
+        }
+        *content = at.to_string();
+    }
+    plain
 }
 
 async fn write(program: &Program, disk: &t::ID, seed: u64) {

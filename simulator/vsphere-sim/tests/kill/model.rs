@@ -46,6 +46,9 @@ pub(crate) struct Machine {
     pub(crate) consolidation: bool,
     /// It is a linked clone, or one has been made of it.
     pub(crate) linked: bool,
+    /// A disk was moved by itself: not all of its files are in its folder, where one is looked for that is unregistered, and
+    /// the folder of the disk stays when only the disk is removed.
+    pub(crate) apart: bool,
     /// Change ids that have to be valid, with the key of their disk and what it held then.
     pub(crate) ids: Vec<(i32, String, Vec<u8>)>,
     /// Snapshots whose ids were looked up.

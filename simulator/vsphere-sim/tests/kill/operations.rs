@@ -137,7 +137,7 @@ impl Operation {
         let file = format!("[datastore1] disks-{name}.vmdk");
         // A disk with links below cannot grow, and so on.
         let plain = |(_, machine): &(&String, &Machine)| {
-            machine.snapshots.is_empty() && !machine.consolidation && !machine.linked
+            machine.snapshots.is_empty() && !machine.consolidation && !machine.linked && !machine.apart
         };
         let room = model.machines.len() < MANY;
         let any = |chance: &mut Chance| chance.one(model.machines.keys()).cloned();
@@ -290,7 +290,11 @@ impl Operation {
                 machine.vmx.clear();
                 machine.ids.clear();
             }
-            Self::RelocateDisk { vm, key } => machine(model, vm).ids.retain(|(other, ..)| other != key),
+            Self::RelocateDisk { vm, key } => {
+                let machine = machine(model, vm);
+                machine.ids.retain(|(other, ..)| other != key);
+                machine.apart = true;
+            }
             Self::AddDisk { vm, key } => drop(machine(model, vm).disks.insert(*key, zeros())),
             Self::RemoveDisk { vm, key } => {
                 let machine = machine(model, vm);

@@ -354,7 +354,12 @@ fn the_page_about_rules_is_true() {
             serde_json::from_str(block).unwrap_or_else(|error| panic!("{block}: {error}"));
         let rules = json.as_array().cloned().unwrap_or_else(|| vec![json]);
         for rule in rules {
-            FaultRule::from_json(&rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
+            if rule.get("function").is_some() {
+                let read = serde_json::from_value::<sim_store::state::FaultRule>(rule.clone());
+                read.unwrap_or_else(|error| panic!("{rule}: {error}"));
+            } else {
+                FaultRule::from_json(&rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
+            }
             examples += 1;
         }
     }
@@ -369,7 +374,11 @@ fn the_page_about_rules_is_true() {
     words.extend(quoted(
         &FaultRule::from_json(&serde_json::json!({ "action": { "do": "?" } })).unwrap_err().to_string(),
     ));
-    assert!(words.len() > 50, "{words:?}");
+    for wrong in [r#"{"?": 1}"#, r#"{"function": "Open", "effect": "?"}"#] {
+        let error = serde_json::from_str::<sim_store::state::FaultRule>(wrong).unwrap_err().to_string();
+        words.extend(quoted(&error));
+    }
+    assert!(words.len() > 70, "{words:?}");
     for word in words.iter().filter(|word| *word != "?") {
         assert!(page.contains(&format!("`{word}`")), "{word} is not explained");
     }
