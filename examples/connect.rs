@@ -50,6 +50,15 @@ impl Server {
         Ok(Connection { client, sim: None })
     }
 
+    /// Who logs in, and with which password: what VDDK needs as well.
+    #[allow(dead_code, reason = "only some examples read disks")]
+    pub(crate) fn credentials(&self, connection: &Connection) -> anyhow::Result<(String, SecretString)> {
+        match &connection.sim {
+            Some(sim) => Ok((sim.user().to_owned(), sim.password().clone())),
+            None => Ok((self.user.clone().context("say with --user who logs in")?, self.password()?)),
+        }
+    }
+
     fn password(&self) -> anyhow::Result<SecretString> {
         let Some(file) = &self.password_file else {
             let Ok(password) = env::var("VSPHERE_PASSWORD") else {

@@ -1,6 +1,7 @@
 //! Backup of a machine: snapshot, plan, copy, commit, and everything given back.
 
 mod disk;
+mod plan;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ use crate::snapshot::{
 };
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
+
+pub use plan::{BackupPlan, PlannedDisk};
 
 /// Disks that are copied at a time.
 const PARALLEL_DISKS: usize = 2;

@@ -54,7 +54,7 @@ mod restore;
 mod snapshot;
 mod stored;
 
-pub use backup::{Backup, BackupOutcome, DiskOutcome};
+pub use backup::{Backup, BackupOutcome, BackupPlan, DiskOutcome, PlannedDisk};
 pub use eligibility::{Obstacle, UnprotectedDisk};
 pub use error::{Error, ErrorKind};
 pub use extent::{ByteRange, Extents};

@@ -26,7 +26,9 @@ pub struct CloudOptions {
     pub allow_http: bool,
     /// For a request with its upload until the answer begins, and for each part of the answer; 2 minutes by default.
     pub timeout: Duration,
-    /// S3: objects above this size are uploaded in parts of it, four at a time; 16 MiB by default, at least 5 MiB.
+    /// S3: objects above this size are uploaded in parts of it, four at a time; 80 MiB by default, so that packs of the usual size go up
+    /// in one request; at least 5 MiB. Completing an upload in parts is conditional too, but not every server decides that atomically:
+    /// SeaweedFS 4.48 let two of four racing completions succeed.
     pub part_bytes: usize,
     /// Tries after the first one of each request, 6 by default.
     pub retries: usize,
@@ -39,7 +41,7 @@ impl Default for CloudOptions {
             ca_pem: None,
             allow_http: false,
             timeout: Duration::from_secs(120),
-            part_bytes: 16 << 20,
+            part_bytes: 80 << 20,
             retries: 6,
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Backs up one disk: decide, open, audit, copy, finish.
     pub(super) async fn run(&self, disk: &DiskConfig) -> Result<(DiskOutcome, Bytes), Error> {
-        let parent = self.parent_disk(disk)?;
+        let parent = in_parent(self.parent, disk)?;
         let (mut decision, mut changed) = self.decide(disk, parent.as_ref()).await?;
         let snapshot = self.snapshot.moref();
         let source =
@@ -74,45 +74,56 @@ impl Work<'_> {
         Ok((DiskOutcome { key, capacity, decision, read, audited, transport, summary }, metadata))
     }
 
-    /// The disk in the latest restore point, if it has it.
-    fn parent_disk(&self, disk: &DiskConfig) -> Result<Option<(DiskReader, DiskMetadata)>, Error> {
-        let Some(point) = self.parent else { return Ok(None) };
-        let key = stored::disk_key(disk.key);
-        if !point.disks().iter().any(|d| d.key == key) {
-            return Ok(None);
-        }
-        let reader = point
-            .disk(&key)
-            .map_err(|e| Error::repository(format!("reading the parent of {}", disk.label), e))?;
-        let metadata = DiskMetadata::from_bytes(reader.metadata())?;
-        Ok(Some((reader, metadata)))
-    }
-
+    /// Asks the server for what changed, where the facts allow an incremental backup.
     async fn decide(
         &self,
         disk: &DiskConfig,
-        parent: Option<&(DiskReader, DiskMetadata)>,
+        parent: Option<&ParentDisk>,
     ) -> Result<(Decision, Option<ChangedMap>), Error> {
-        if self.backup.full {
-            return Ok((Decision::Full(Reason::Requested), None));
-        }
-        let parent_id = parent.and_then(|(_, metadata)| metadata.parsed_change_id());
-        let facts = Facts {
-            parent: parent.map(|(reader, metadata)| ParentFacts {
-                change_id: parent_id.as_ref(),
-                capacity: reader.capacity(),
-                backing_uuid: metadata.backing_uuid.as_deref(),
-                distrusted: metadata.full_because == Some(Reason::Distrusted),
-            }),
-            snapshot_change_id: disk.change_id.as_ref(),
-            capacity: disk.capacity,
-            backing_uuid: disk.backing_uuid.as_deref(),
-        };
-        let decision = cbt::decide(facts);
+        let decision = decide(self.backup.full, disk, parent);
         let Decision::Incremental(since) = &decision else { return Ok((decision, None)) };
         match cbt::query(self.backup.vm.vm(), self.snapshot, disk.key, disk.capacity, since).await? {
             Answer::Map(map) => Ok((decision, Some(map))),
             Answer::Refused(fault) => Ok((Decision::Full(Reason::Refused { fault }), None)),
         }
     }
+}
+
+/// A disk of the latest restore point.
+pub(super) type ParentDisk = (DiskReader, DiskMetadata);
+
+/// The disk in the latest restore point, if it has it.
+pub(super) fn in_parent(
+    point: Option<&RestorePoint>,
+    disk: &DiskConfig,
+) -> Result<Option<ParentDisk>, Error> {
+    let Some(point) = point else { return Ok(None) };
+    let key = stored::disk_key(disk.key);
+    if !point.disks().iter().any(|d| d.key == key) {
+        return Ok(None);
+    }
+    let reader = point
+        .disk(&key)
+        .map_err(|e| Error::repository(format!("reading the parent of {}", disk.label), e))?;
+    let metadata = DiskMetadata::from_bytes(reader.metadata())?;
+    Ok(Some((reader, metadata)))
+}
+
+/// What the facts say, before the server is asked.
+pub(super) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>) -> Decision {
+    if full {
+        return Decision::Full(Reason::Requested);
+    }
+    let parent_id = parent.and_then(|(_, metadata)| metadata.parsed_change_id());
+    cbt::decide(Facts {
+        parent: parent.map(|(reader, metadata)| ParentFacts {
+            change_id: parent_id.as_ref(),
+            capacity: reader.capacity(),
+            backing_uuid: metadata.backing_uuid.as_deref(),
+            distrusted: metadata.full_because == Some(Reason::Distrusted),
+        }),
+        snapshot_change_id: disk.change_id.as_ref(),
+        capacity: disk.capacity,
+        backing_uuid: disk.backing_uuid.as_deref(),
+    })
 }

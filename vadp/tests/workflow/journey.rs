@@ -1,7 +1,7 @@
 //! What is supposed to work.
 
-use vadp::ErrorKind;
 use vadp::cbt::{Decision, Reason};
+use vadp::{Backup, ErrorKind};
 use vadp_repository::CheckDepth;
 
 use crate::harness::{MIB, World};
@@ -70,6 +70,29 @@ async fn only_what_is_allocated_is_read_and_only_what_changed_again() {
     world.write(0, 0, 30 * MIB, 9);
     world.revert(&incremental.point).await.unwrap();
     assert_eq!(world.digests(), third);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_the_backup_then_does_and_touches_nothing() {
+    let world = World::new(&[8 * MIB, 8 * MIB]).await;
+    let backup = || Backup::incremental(&world.vm, &world.repository, &world.vddk, &world.journal);
+    let plan = backup().plan().await.unwrap();
+    assert!(plan.parent.is_none());
+    assert!(plan.disks.iter().all(|disk| disk.decision == Decision::Full(Reason::NoParent)), "{plan}");
+    world.assert_clean();
+    assert_eq!(world.points().await, 0);
+
+    let full = world.full().await.unwrap();
+    let plan = backup().exclude([world.keys()[1]]).plan().await.unwrap();
+    assert_eq!(plan.parent, Some(full.point.id()));
+    assert_eq!(plan.excluded[0].key, world.keys()[1]);
+    let planned = plan.disks[0].decision.clone();
+    assert!(matches!(planned, Decision::Incremental(_)), "{plan}");
+    let done = world.incremental().await.unwrap();
+    assert_eq!(done.disks[0].decision, planned);
+    assert!(plan.to_string().contains("incremental since"), "{plan}");
+
+    assert_eq!(backup().exclude(world.keys()).plan().await.unwrap_err().kind(), ErrorKind::NotEligible);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,7 +191,7 @@ impl Disk {
             return Err(Error::new(ErrorKind::InvalidArgument, operation, text).with_subject(self.path()));
         };
         let unit = self.unit();
-        if bytes as u64 % unit != 0 || start.0 % (unit / SECTOR_BYTES) != 0 {
+        if !(bytes as u64).is_multiple_of(unit) || !start.0.is_multiple_of(unit / SECTOR_BYTES) {
             let text = format!(
                 "{bytes} bytes at sector {} are not whole sectors of {unit} bytes, as this disk has",
                 start.0

@@ -94,14 +94,17 @@ pub(super) fn flags(shared: &Shared, call: &Call, on: bool) -> Outcome<Answer> {
     }
     let stun = held.stun();
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-    held.apply_tracking()?;
-    shared.update(|world| {
-        if let Some(disk) = world.first_class.get_mut(&held.disk.id) {
-            disk.keep_after_delete_vm = held.disk.keep_after_delete_vm;
-            disk.relocation_disabled = held.disk.relocation_disabled;
-            disk.tracked = held.disk.tracked;
-        }
-    });
+    recovery::carry_out(shared, held.intent()?, |_| {
+        held.apply_tracking()?;
+        shared.update(|world| {
+            if let Some(disk) = world.first_class.get_mut(&held.disk.id) {
+                disk.keep_after_delete_vm = held.disk.keep_after_delete_vm;
+                disk.relocation_disabled = held.disk.relocation_disabled;
+                disk.tracked = held.disk.tracked;
+            }
+        });
+        Ok(())
+    })?;
     Ok(Answer::void())
 }
 

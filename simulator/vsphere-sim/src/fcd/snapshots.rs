@@ -30,9 +30,9 @@ pub(super) fn create(call: &Call) -> Outcome<Work> {
         // From here on the guest of the machine that has the disk stands still.
         let stun = held.stun();
         let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-        held.apply_tracking()?;
         let snapshot = random::uuid();
         recovery::carry_out(shared, held.intent()?.makes_child(shared, &path)?, |_| {
+            held.apply_tracking()?;
             let made = snapshot::create(&host).map_err(failed)?;
             // A disk whose link is frozen without a snapshot loses nothing; one that went on writing to it would.
             held.go_on_with(&chain::beside(&path, &made.child)?);
