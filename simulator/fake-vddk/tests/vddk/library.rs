@@ -41,15 +41,14 @@ fn other_settings_want_another_process() {
     let running = library();
     let options =
         placed(LibraryOptions::new(running.directory())).config("vixDiskLib.transport.LogLevel", "6");
-    match Library::open(options) {
+    let opened = Library::open(options);
+    assert_eq!(opened.is_ok(), crate::SETUP.isolated);
+    match opened {
         Ok(other) => {
-            assert!(crate::SETUP.isolated && other.worker_id() != running.worker_id());
+            assert_ne!(other.worker_id(), running.worker_id());
             assert_eq!(other.version(), running.version());
         }
-        Err(error) => {
-            assert!(!crate::SETUP.isolated);
-            assert_eq!(error.kind(), ErrorKind::LibraryInUse);
-        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::LibraryInUse),
     }
 }
 
