@@ -42,14 +42,12 @@ fn other_settings_want_another_process() {
     let options =
         placed(LibraryOptions::new(running.directory())).config("vixDiskLib.transport.LogLevel", "6");
     match Library::open(options) {
-        Ok(other) => {
-            assert!(crate::SETUP.isolated && other.worker_id() != running.worker_id());
+        Ok(other) if crate::SETUP.isolated => {
+            assert_ne!(other.worker_id(), running.worker_id());
             assert_eq!(other.version(), running.version());
         }
-        Err(error) => {
-            assert!(!crate::SETUP.isolated);
-            assert_eq!(error.kind(), ErrorKind::LibraryInUse);
-        }
+        Err(error) if !crate::SETUP.isolated => assert_eq!(error.kind(), ErrorKind::LibraryInUse),
+        other => panic!("isolated: {}, and {other:?}", crate::SETUP.isolated),
     }
 }
 
