@@ -31,17 +31,15 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 /// program can be started as one, and returns at once.
 ///
 /// To be called as the first line of `main`, before threads are started and arguments are read:
-/// ```no_run
-/// fn main() {
-///     vixdisklib::worker::serve_if_asked();
-///     // The program.
-/// }
+/// ```
+/// vixdisklib::worker::serve_if_asked();
+/// // The program.
 /// ```
 /// Under `#[tokio::main]` the body runs on threads of the runtime, which a worker has no use for but bears.
 ///
 /// A test program has no `main` of its own. There a test is the hook, and
 /// [`LibraryOptions::worker_test`](crate::LibraryOptions::worker_test) names it:
-/// ```
+/// ```text
 /// #[test]
 /// fn worker_entry() {
 ///     vixdisklib::worker::serve_if_asked();
