@@ -19,7 +19,6 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use secrecy::SecretString;
 use serde_json::json;
 use vadp::cbt::Audit;
 use vadp::{Backup, BackupOutcome, Event, Journal, ProtectedVm, Quiesce, Vddk, VddkCredentials, VmSelector};
@@ -72,6 +71,7 @@ enum Wish {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    vixdisklib::worker::serve_if_asked();
     let options = Options::parse();
     let connection = options.server.connect().await?;
     // For whatever is not named. With a server everything is.

@@ -7,15 +7,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use vadp_repository::*;
 
+/// Where each object begins, its size, and when it was written.
+type Catalogue = BTreeMap<String, (u64, u64, SystemTime)>;
+
 /// Objects one after another in a file. Which ones there are is in memory; a real tape would write that down, too.
-struct Tape(Mutex<(std::fs::File, BTreeMap<String, (u64, u64, SystemTime)>)>);
+struct Tape(Mutex<(std::fs::File, Catalogue)>);
 
 impl Tape {
     /// Runs `work` on the file and the catalogue. A real store would keep such work off the runtime's threads.
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&mut std::fs::File, &mut BTreeMap<String, (u64, u64, SystemTime)>) -> Result<T>,
-    ) -> Result<T> {
+    fn with<T>(&self, work: impl FnOnce(&mut std::fs::File, &mut Catalogue) -> Result<T>) -> Result<T> {
         let mut tape = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, objects) = &mut *tape;
         work(file, objects)

@@ -143,7 +143,7 @@ fn links_are_copied_one_by_one_with_what_they_hold_and_track() {
     assert_eq!(content(&alone), content(&live));
     let opened = Disk::open(&alone, Access::ReadOnly, Scope::WholeChain).unwrap();
     assert_eq!(opened.uuid().unwrap(), uuid);
-    assert_eq!(sharing::children(&top).unwrap(), [alone.clone()]);
+    assert_eq!(sharing::children(&top).unwrap(), std::slice::from_ref(&alone));
     let refused = elsewhere::copy_link(&live, &alone, over, &mut quiet).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
     let wrong = Copy { parent: None, ..over };
@@ -166,7 +166,7 @@ fn a_list_says_no_more_than_is_true() {
     elsewhere::create_child(&base, &child, DiskUuid::random().unwrap()).unwrap();
     sharing::leave(&base).unwrap();
     assert!(sharing::is_left(&base).unwrap());
-    assert_eq!(sharing::children(&base).unwrap(), [child.clone()]);
+    assert_eq!(sharing::children(&base).unwrap(), std::slice::from_ref(&child));
     // A disk of that name which stands on nothing.
     sim_store::delete(&child).unwrap();
     drop(Disk::create(&child, &DiskSpec::thin(CAPACITY)).unwrap());

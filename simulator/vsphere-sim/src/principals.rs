@@ -43,7 +43,7 @@ struct Group {
 pub(crate) fn add(mut builder: Builder, path: &Path) -> Result<Builder, Box<dyn Error>> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("reading {name}: {error}"))?;
-    let principals: Principals = serde_json::from_str(&text)
+    let principals = read(&text)
         .map_err(|error| format!("{name} is no JSON object of roles, users and groups: {error}"))?;
     for (role, privileges) in &principals.roles {
         let privileges: Vec<&str> = privileges.iter().map(String::as_str).collect();
@@ -57,6 +57,12 @@ pub(crate) fn add(mut builder: Builder, path: &Path) -> Result<Builder, Box<dyn 
         builder = builder.add_group(group, &members, of.role.as_deref());
     }
     Ok(builder)
+}
+
+/// An object, and not the list that serde would take for one as well.
+fn read(text: &str) -> serde_json::Result<Principals> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+    serde_json::from_value(object.into())
 }
 
 /// The password of a user, from an environment variable.
@@ -75,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_form_that_help_shows_is_read_and_strangers_are_refused() {
-        let shown: Principals = serde_json::from_str(FORM).unwrap();
+        let shown = read(FORM).unwrap();
         assert_eq!((shown.roles.len(), shown.users.len(), shown.groups.len()), (1, 2, 1));
         for strange in [
             r#"{"users": {"a": {"password": "secret"}}}"#,
@@ -83,7 +89,7 @@ mod tests {
             r#"{"groups": {"g": {"role": "Admin"}}}"#,
             "[]",
         ] {
-            assert!(serde_json::from_str::<Principals>(strange).is_err(), "{strange}");
+            assert!(read(strange).is_err(), "{strange}");
         }
     }
 }

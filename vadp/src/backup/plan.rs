@@ -36,7 +36,7 @@ pub struct PlannedDisk {
     pub label: String,
     /// The disk's size in bytes.
     pub capacity: u64,
-    /// How it would be backed up, by the change id that it has now.
+    /// How it would be backed up, if tracking that is on did not begin anew.
     pub decision: Decision,
 }
 
@@ -55,8 +55,13 @@ impl Backup<'_> {
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
         let mut planned = Vec::new();
-        for found in disks {
+        let is_tracked = config.change_tracking_enabled.unwrap_or(false);
+        for mut found in disks {
             let before = disk::in_parent(parent.as_ref(), &found)?;
+            if is_tracked && found.change_id.is_none() {
+                // Only a snapshot has to carry an id. Until then tracking that is on is taken at its word.
+                found.change_id = before.as_ref().and_then(|(_, metadata)| metadata.parsed_change_id());
+            }
             let decision = disk::decide(self.full, &found, before.as_ref());
             planned.push(PlannedDisk {
                 key: found.key,

@@ -224,7 +224,7 @@ async fn a_disk_is_made_listed_changed_and_deleted() {
     assert_eq!(path_of(&made), format!("[datastore1] fcd/{}.vmdk", disk.id));
     let opened = Disk::open(world.host(&path_of(&made)), Access::ReadOnly, Scope::WholeChain).unwrap();
     assert_eq!((opened.capacity(), opened.provisioning()), (16 * MIB, Provisioning::Thin));
-    assert_eq!(world.list().await, [disk.id.clone()]);
+    assert_eq!(world.list().await, std::slice::from_ref(&disk.id));
     let other = store(&world.client, "datastore2").await;
     assert!(world.manager.list_v_storage_object(&other).await.unwrap().is_empty());
     assert_fault::<t::NotFound>(

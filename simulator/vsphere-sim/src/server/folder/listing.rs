@@ -54,7 +54,7 @@ pub(super) fn folder(entry: &Entry, mut unmade: BTreeSet<String>) -> Outcome<Res
         }
         unmade.remove(&name);
         let modified = metadata.modified().map(http_date).unwrap_or_default();
-        lines.push(line(entry, &query, &name, modified, (!metadata.is_dir()).then(|| metadata.len())));
+        lines.push(line(entry, &query, &name, modified, (!metadata.is_dir()).then_some(metadata.len())));
     }
     lines.extend(unmade.iter().map(|name| line(entry, &query, name, String::new(), None)));
     lines.sort_by(|one, other| one.name.cmp(&other.name));

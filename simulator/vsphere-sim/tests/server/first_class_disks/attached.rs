@@ -111,7 +111,7 @@ async fn whether_a_disk_goes_with_its_machine_is_its_own_to_say() {
     vm.reload_virtual_machine_from_path_task(&vmx).await.unwrap().wait().await.unwrap();
     assert_eq!(world.attached("vm-1").await.len(), 2);
     vm.destroy_task().await.unwrap().wait().await.unwrap();
-    assert_eq!(world.list().await, [stays.id.clone()]);
+    assert_eq!(world.list().await, std::slice::from_ref(&stays.id));
     assert_eq!(&world.content(&stays, None)[..4], b"here");
     assert_eq!(world.files("datastore1").len(), 2, "{:?}", world.files("datastore1"));
     world.attach("vm-2", &stays).await.unwrap();
