@@ -45,11 +45,6 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 ///     vixdisklib::worker::serve_if_asked();
 /// }
 /// ```
-#[allow(
-    clippy::needless_doctest_main,
-    clippy::test_attr_in_doctest,
-    reason = "where a program calls it is what the examples are about"
-)]
 pub fn serve_if_asked() {
     HOOKED.store(true, Ordering::Relaxed);
     if std::env::var_os(VARIABLE).is_some() {
