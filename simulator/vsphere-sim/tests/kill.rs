@@ -64,6 +64,7 @@ impl Trial {
     /// Carries out an operation of a kind to its end.
     async fn finish(&mut self, kind: &str) {
         let Some(operation) = self.draw(kind) else { return };
+        println!("{operation:?}");
         let done = operation.run(&self.program).await;
         done.unwrap_or_else(|error| panic!("{operation:?}: {error}"));
         operation.note(&mut self.model);
@@ -72,6 +73,7 @@ impl Trial {
 
     /// Begins an operation, and lets the program die after `moment`, or when it dies by itself.
     async fn kill_in(&mut self, operation: &Operation, moment: Option<Duration>) -> End {
+        println!("{operation:?}, and it dies after {moment:?}");
         let outcome = tokio::select! {
             done = operation.run(&self.program) => Some(done),
             () = self.program.is_dead() => None,
@@ -104,7 +106,14 @@ impl Trial {
         if let Some(operation) = flying {
             operation.note(&mut other);
         }
+        // Where either end gives an id up, being refused does no harm: whoever asks then reads everything.
+        let in_both: Vec<(String, i32, String)> = other
+            .ids()
+            .filter(|id| wanted.ids().any(|before| before == *id))
+            .map(|(moref, key, id)| (moref.to_owned(), key, id.to_owned()))
+            .collect();
         self.model = look::settle(wanted, other, &seen, flying);
+        self.model.forget_ids_but(&in_both);
         look::tracking(&self.program, &self.model).await;
         look::files(&self.program, &self.model, &seen);
     }

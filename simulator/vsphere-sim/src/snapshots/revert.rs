@@ -57,6 +57,8 @@ pub(super) fn revert(
             reverted.modified = now.date_time();
             hardware::connect(reverted, snapshot.power == Power::On);
             if let Some(machine) = world.machine_mut(id) {
+                // What the inventory calls a machine is no part of its snapshots.
+                machine.config.name.clone_into(&mut reverted.name);
                 machine.config = config;
                 machine.power = snapshot.power;
                 machine.booted = (snapshot.power == Power::On).then_some(now);

@@ -68,3 +68,22 @@ pub(crate) struct Model {
     /// Counts names.
     pub(crate) last: u64,
 }
+
+impl Model {
+    /// All change ids that have to be valid: the machine's id, the disk's key, the change id.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (&str, i32, &str)> {
+        self.machines.values().flat_map(|machine| {
+            machine.ids.iter().map(|(key, id, _)| (machine.moref.as_str(), *key, id.as_str()))
+        })
+    }
+
+    /// Keeps only these.
+    pub(crate) fn forget_ids_but(&mut self, kept: &[(String, i32, String)]) {
+        for machine in self.machines.values_mut() {
+            let moref = &machine.moref;
+            machine.ids.retain(|(key, id, _)| {
+                kept.iter().any(|(of, at, known)| of == moref && at == key && known == id)
+            });
+        }
+    }
+}
