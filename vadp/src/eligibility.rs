@@ -102,27 +102,36 @@ pub(crate) fn of_machine(config: &VirtualMachineConfigInfo) -> Vec<Obstacle> {
     .collect()
 }
 
-/// Sees that a snapshot protects every disk that is not excluded. All that is in the way is in one error.
+/// What is in the way of the disks that are not excluded, each with what somebody may do about it. So is a key to exclude that
+/// no disk has: it may be a mistake for another one's.
+pub(crate) fn of_disks(config: &VirtualMachineConfigInfo, excluded: &[i32]) -> Vec<(String, &'static str)> {
+    let disks = machine::disks(config);
+    let mut found: Vec<_> = disks
+        .iter()
+        .filter(|disk| !excluded.contains(&disk.key))
+        .filter_map(|disk| {
+            let obstacle = disk.obstacle.as_ref()?;
+            Some((format!("{} (key {}) {obstacle}", disk.label, disk.key), obstacle.fix()))
+        })
+        .collect();
+    found.extend(excluded.iter().filter(|key| !disks.iter().any(|disk| disk.key == **key)).map(|key| {
+        let text = format!("no disk has the key {key}, which is to be excluded");
+        (text, "name the disk by its present device key")
+    }));
+    if disks.iter().all(|disk| excluded.contains(&disk.key)) && !disks.is_empty() {
+        found.push(("all of its disks are excluded".to_owned(), "exclude fewer"));
+    }
+    found
+}
+
+/// Sees that nothing is in the way of a backup. All that is stands in one error.
 ///
 /// # Errors
-/// [`ErrorKind::NotEligible`], also for a key to exclude that no disk has: it may be a mistake for another one's.
+/// [`ErrorKind::NotEligible`].
 pub(crate) fn check(name: &str, config: &VirtualMachineConfigInfo, excluded: &[i32]) -> Result<(), Error> {
-    let disks = machine::disks(config);
-    let mut lines: Vec<String> =
-        of_machine(config).iter().map(|obstacle| format!("{obstacle}: {}", obstacle.fix())).collect();
-    lines.extend(disks.iter().filter(|disk| !excluded.contains(&disk.key)).filter_map(|disk| {
-        let obstacle = disk.obstacle.as_ref()?;
-        Some(format!("{} (key {}) {obstacle}: {}", disk.label, disk.key, obstacle.fix()))
-    }));
-    lines.extend(
-        excluded
-            .iter()
-            .filter(|key| !disks.iter().any(|disk| disk.key == **key))
-            .map(|key| format!("no disk has the key {key}, which is to be excluded")),
-    );
-    if disks.iter().all(|disk| excluded.contains(&disk.key)) && !disks.is_empty() {
-        lines.push("all of its disks are excluded".to_owned());
-    }
+    let of_machine = of_machine(config).into_iter().map(|obstacle| (obstacle.to_string(), obstacle.fix()));
+    let lines: Vec<String> =
+        of_machine.chain(of_disks(config, excluded)).map(|(text, fix)| format!("{text}: {fix}")).collect();
     if lines.is_empty() {
         return Ok(());
     }

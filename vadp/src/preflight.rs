@@ -84,13 +84,13 @@ impl<'a> Preflight<'a> {
     pub async fn run(self) -> Result<PreflightReport, Error> {
         let config = self.vm.config().await?;
         let mut findings = Vec::new();
-        checks::state(&self, &config, &mut findings).await?;
+        let runtime = checks::state(&self, &config, &mut findings).await?;
         checks::disks(&self, &config, &mut findings);
         checks::privileges(&self, &config, &mut findings).await;
         checks::tracking(&self, &config, &mut findings).await;
-        checks::guest(&self, &mut findings).await;
+        checks::guest(&self, &runtime, &mut findings).await;
         checks::datastores(&self, &config, &mut findings).await;
-        checks::host(&self, &mut findings).await;
+        checks::host(&self, &runtime, &mut findings).await;
         checks::repository(&self, &mut findings).await;
         Ok(PreflightReport::new(self.vm.name(), findings))
     }

@@ -6,7 +6,7 @@ mod sweep;
 use std::time::Duration;
 
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
-use vim_api::types::{TaskInProgress, VirtualMachinePowerState, VirtualMachineSnapshotTree};
+use vim_api::types::{GuestInfo, TaskInProgress, VirtualMachinePowerState, VirtualMachineSnapshotTree};
 use vim_api::{MoRef, Task};
 
 use crate::error::{Error, ErrorKind};
@@ -31,7 +31,7 @@ const BUSY_PAUSE_LIMIT: Duration = Duration::from_secs(15);
 const IGNORED: &str = "the server took the snapshot without bringing the guest to rest";
 
 /// What VirtualMachine.guest.toolsRunningStatus says of Tools that can be asked.
-pub(crate) const TOOLS_RUN: &str = "guestToolsRunning";
+const TOOLS_RUN: &str = "guestToolsRunning";
 
 /// A snapshot that we took. It has to be [released](Self::release); what is dropped instead stays in the journal, and the
 /// next [`Sweeper`] removes it.
@@ -167,17 +167,8 @@ async fn can_be_quiesced(
     if policy.level() == Quiesce::None {
         return Ok((false, Consistency::Crash));
     }
-    // A server ignores the wish when it cannot fulfil it, and says nothing (API reference, CreateSnapshot_Task).
     let guest = vm.vm().get(VirtualMachine::GUEST).await.map_err(|e| Error::api(context(), e))?;
-    let tools = guest.and_then(|guest| guest.tools_running_status).unwrap_or_default();
-    let why_not = if runtime.power_state != VirtualMachinePowerState::PoweredOn {
-        "the machine is suspended".to_owned()
-    } else if tools != TOOLS_RUN {
-        format!(
-            "VMware Tools do not run in the guest ({})",
-            if tools.is_empty() { "unknown" } else { &tools }
-        )
-    } else {
+    let Some(why_not) = why_not_quiesced(&runtime.power_state, guest.as_ref()) else {
         return Ok((true, Consistency::Crash));
     };
     if policy.level() == Quiesce::Require {
@@ -186,6 +177,19 @@ async fn can_be_quiesced(
     }
     attempts.push(SnapshotAttempt { quiesced: true, fault: why_not });
     Ok((false, Consistency::Crash))
+}
+
+/// Why the guest of a machine that is not off cannot be asked to come to rest. A server ignores the wish when it cannot fulfil
+/// it, and says nothing (API reference, CreateSnapshot_Task).
+pub(crate) fn why_not_quiesced(
+    power: &VirtualMachinePowerState,
+    guest: Option<&GuestInfo>,
+) -> Option<String> {
+    if *power != VirtualMachinePowerState::PoweredOn {
+        return Some("the machine is suspended".to_owned());
+    }
+    let tools = guest.and_then(|guest| guest.tools_running_status.as_deref()).unwrap_or("unknown");
+    (tools != TOOLS_RUN).then(|| format!("VMware Tools do not run in the guest ({tools})"))
 }
 
 /// One attempt, judged by what is there afterwards: the snapshot, or the fault, and then nothing is left of it.

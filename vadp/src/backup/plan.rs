@@ -8,7 +8,6 @@ use super::{Backup, disk};
 use crate::cbt::Decision;
 use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::Error;
-use crate::journal::Entry;
 
 /// What a backup would do. The snapshot has the last word: a server may refuse a change id, and a machine may change.
 #[derive(Debug, Clone)]
@@ -70,7 +69,7 @@ impl Backup<'_> {
                 decision,
             });
         }
-        let to_sweep = self.journal.orphans()?.iter().map(Entry::intent).count();
+        let to_sweep = self.journal.orphans()?.len();
         Ok(BackupPlan {
             machine: self.vm.name().to_owned(),
             parent: parent.map(|point| point.id()),

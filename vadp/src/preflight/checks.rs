@@ -7,7 +7,7 @@ use vim_api::MoRef;
 use vim_api::mo::{AuthorizationManager, Datastore, HostSystem, Managed, ManagedEntity, VirtualMachine};
 use vim_api::types::{
     VirtualMachineConfigInfo, VirtualMachineConnectionState, VirtualMachinePowerState,
-    VirtualMachineSnapshotTree, VirtualTPM,
+    VirtualMachineRuntimeInfo, VirtualMachineSnapshotTree, VirtualTPM,
 };
 
 use super::{Finding, Preflight, Topic};
@@ -15,7 +15,7 @@ use crate::eligibility;
 use crate::error::Error;
 use crate::machine;
 use crate::privileges::{BACKUP, ENCRYPTED, Place, Privilege};
-use crate::snapshot::{NAME_PREFIX, Quiesce, TOOLS_RUN};
+use crate::snapshot::{NAME_PREFIX, Quiesce, why_not_quiesced};
 use crate::stored;
 
 /// A snapshot grows with what the guest writes while it is read; a tenth of the disks is what administrators plan with.
@@ -23,12 +23,12 @@ const WORRYING_SHARE: u64 = 10;
 /// Below this there is no room for the snapshot's files themselves.
 const LEAST_FREE: u64 = 64 << 20;
 
-/// Whether the machine can be asked for a snapshot at all.
+/// Whether the machine can be asked for a snapshot at all. Gives its state, for those who come after.
 pub(super) async fn state(
     preflight: &Preflight<'_>,
     config: &VirtualMachineConfigInfo,
     findings: &mut Vec<Finding>,
-) -> Result<(), Error> {
+) -> Result<VirtualMachineRuntimeInfo, Error> {
     let vm = preflight.vm.vm();
     let context = || format!("reading the state of {}", preflight.vm.name());
     let runtime = vm.require(VirtualMachine::RUNTIME).await.map_err(|e| Error::api(context(), e))?;
@@ -75,7 +75,7 @@ pub(super) async fn state(
     if ours.is_empty() && others.is_empty() && !consolidation {
         findings.push(Finding::good(Topic::Snapshots, "there are none"));
     }
-    Ok(())
+    Ok(runtime)
 }
 
 /// Whether a snapshot protects each disk.
@@ -84,22 +84,13 @@ pub(super) fn disks(
     config: &VirtualMachineConfigInfo,
     findings: &mut Vec<Finding>,
 ) {
-    let disks = machine::disks(config);
-    let before = findings.len();
-    for disk in disks.iter().filter(|disk| !preflight.excluded.contains(&disk.key)) {
-        if let Some(obstacle) = &disk.obstacle {
-            let text = format!("{} (key {}) {obstacle}", disk.label, disk.key);
-            findings.push(Finding::failure(Topic::Disks, text, obstacle.fix()));
-        }
+    let obstacles = eligibility::of_disks(config, &preflight.excluded);
+    if obstacles.is_empty() {
+        let (kept, excluded) = eligibility::split(config, &preflight.excluded);
+        let text = format!("{} of {} will be backed up", kept.len(), kept.len() + excluded.len());
+        findings.push(Finding::good(Topic::Disks, text));
     }
-    for key in preflight.excluded.iter().filter(|key| !disks.iter().any(|disk| disk.key == **key)) {
-        let text = format!("no disk has the key {key}, which is to be excluded");
-        findings.push(Finding::failure(Topic::Disks, text, "name the disk by its present device key"));
-    }
-    if findings.len() == before {
-        let kept = disks.iter().filter(|disk| !preflight.excluded.contains(&disk.key)).count();
-        findings.push(Finding::good(Topic::Disks, format!("{kept} of {} will be backed up", disks.len())));
-    }
+    findings.extend(obstacles.into_iter().map(|(text, fix)| Finding::failure(Topic::Disks, text, fix)));
 }
 
 /// Whether the user may do what a backup does. Ids that the server does not know are left out: asking for one is a fault.
@@ -204,32 +195,26 @@ pub(super) async fn tracking(
 }
 
 /// Whether the guest can be brought to rest, if that is wished for.
-pub(super) async fn guest(preflight: &Preflight<'_>, findings: &mut Vec<Finding>) {
+pub(super) async fn guest(
+    preflight: &Preflight<'_>,
+    runtime: &VirtualMachineRuntimeInfo,
+    findings: &mut Vec<Finding>,
+) {
     if preflight.quiesce == Quiesce::None {
         return;
     }
-    let vm = preflight.vm.vm();
-    let read = async {
-        let runtime = vm.require(VirtualMachine::RUNTIME).await?;
-        Ok::<_, vim_api::Error>((runtime.power_state, vm.get(VirtualMachine::GUEST).await?))
-    };
-    let (power, guest) = match read.await {
-        Ok(read) => read,
-        Err(error) => return findings.push(Finding::unseen(Topic::Quiescing, "the guest", &error)),
-    };
-    let tools = guest.and_then(|guest| guest.tools_running_status).unwrap_or_default();
-    let problem = match power {
+    let problem = match &runtime.power_state {
         VirtualMachinePowerState::PoweredOff => None,
-        VirtualMachinePowerState::PoweredOn if tools == TOOLS_RUN => None,
-        VirtualMachinePowerState::PoweredOn => {
-            Some(("VMware Tools do not run in the guest", "install or start VMware Tools in the guest"))
-        }
-        _ => Some(("the machine is suspended", "resume it, or shut it down")),
+        power => match preflight.vm.vm().get(VirtualMachine::GUEST).await {
+            Ok(guest) => why_not_quiesced(power, guest.as_ref()),
+            Err(error) => return findings.push(Finding::unseen(Topic::Quiescing, "the guest", &error)),
+        },
     };
+    let fix = "let the machine run, with VMware Tools running in its guest, or shut it down";
     findings.push(match (problem, preflight.quiesce) {
         (None, _) => Finding::good(Topic::Quiescing, "the guest can be asked to come to rest, or is off"),
-        (Some((text, fix)), Quiesce::Require) => Finding::failure(Topic::Quiescing, text, fix),
-        (Some((text, fix)), _) => Finding::warning(
+        (Some(text), Quiesce::Require) => Finding::failure(Topic::Quiescing, text, fix),
+        (Some(text), _) => Finding::warning(
             Topic::Quiescing,
             format!("{text}: the backup will be as after a power cut"),
             fix,
@@ -289,17 +274,18 @@ pub(super) async fn datastores(
 
 /// Whether the host that VDDK's network transports read from can be reached: its name resolves, its port answers. vCenter
 /// being at hand says nothing of it.
-pub(super) async fn host(preflight: &Preflight<'_>, findings: &mut Vec<Finding>) {
+pub(super) async fn host(
+    preflight: &Preflight<'_>,
+    runtime: &VirtualMachineRuntimeInfo,
+    findings: &mut Vec<Finding>,
+) {
     let Some(port) = preflight.disk_port else { return };
     let client = preflight.vm.client();
-    let read = async {
-        let runtime = preflight.vm.vm().require(VirtualMachine::RUNTIME).await?;
-        match runtime.host {
-            Some(host) => client.bind::<HostSystem>(&host).get(HostSystem::NAME).await,
-            None => Ok(None),
-        }
+    let name = match &runtime.host {
+        Some(host) => client.bind::<HostSystem>(host).get(HostSystem::NAME).await,
+        None => Ok(None),
     };
-    let name = match read.await {
+    let name = match name {
         Ok(Some(name)) => name,
         Ok(None) => {
             let text = "the machine has no host";

@@ -86,6 +86,9 @@ async fn what_stands_in_the_way_is_a_failure_with_a_fix() {
     let report = Preflight::backup(&world.vm).disk_port(None).exclude([2999]).run().await.unwrap();
     assert!(at(&report, Topic::Disks, Level::Failure)[0].text.contains("2999"), "{report}");
 
+    let report = Preflight::backup(&world.vm).disk_port(None).exclude(world.keys()).run().await.unwrap();
+    assert!(at(&report, Topic::Disks, Level::Failure)[0].text.contains("all of its disks"), "{report}");
+
     world.power_off().await;
     world.vm.vm().mark_as_template().await.unwrap();
     let report = look(&world).await;
