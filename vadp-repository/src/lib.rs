@@ -17,7 +17,8 @@
 //! - Encryption is always on. Whoever runs the store can destroy backups, but neither read nor change them.
 //! - [`Repository::plan_prune`] says what no point needs any more, and [`PrunePlan::apply`] gives it back, beside backups that go on.
 //! - A [`ChunkStore`] is a directory, a bucket, or what you make of one; [`conformance`] judges it.
-//! - Memory is bounded by [`Limits`], besides the index: some 60 to 120 MB for each TiB of stored 1 MiB chunks.
+//! - Memory is bounded by [`Limits`], besides the index: some 55 MB for each TiB of stored 1 MiB chunks, or 6 MB with a
+//!   folder for it ([`OpenOptions::index_cache`]).
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -90,10 +91,10 @@ pub use prune::{
     SHORTEST_GRACE,
 };
 pub use read::{
-    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
-    RestorePoint,
+    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, MapEntry, PointDisk, PointInfo,
+    PointListing, RestorePoint,
 };
-pub use repository::{InitOptions, Limits, Repository};
+pub use repository::{InitOptions, Limits, OpenOptions, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::Statistics;
 pub use store::{

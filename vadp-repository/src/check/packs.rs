@@ -65,7 +65,8 @@ pub(super) async fn inspect(
     }
     if depth == CheckDepth::Deep {
         let mut entries: HashMap<PackId, Vec<PackEntry>> = HashMap::new();
-        for (pack, entry) in shared.index().entries() {
+        for entry in shared.index().entries()? {
+            let (pack, entry) = entry?;
             entries.entry(pack.pack).or_default().push(entry);
         }
         for pack in indexed {
