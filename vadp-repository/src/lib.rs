@@ -92,11 +92,11 @@ pub use prune::{
 };
 pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, MapEntry, PointDisk, PointInfo,
-    PointListing, RestorePoint,
+    PointListing, PointQuery, RestorePoint,
 };
 pub use repository::{InitOptions, Limits, OpenOptions, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
-pub use statistics::Statistics;
+pub use statistics::{DayGrowth, Statistics};
 pub use store::{
     Backoff, CachePlace, ChunkStore, FaultPlan, FaultStore, LocalStore, MemoryStore, ObjectName, ReadCache,
     Retry, StoreFuture, StoredObject, Throttle,
