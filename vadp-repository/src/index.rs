@@ -162,7 +162,8 @@ impl Index {
     /// Writes the cache file, if there is to be one and it has changed enough.
     pub(crate) fn store(&mut self) -> Result<()> {
         let Some(cache) = &self.cache else { return Ok(()) };
-        let (sealed, memory) = (self.sealed.iter().map(SealedTable::len).sum::<usize>(), self.rows_in_memory());
+        let (sealed, memory) =
+            (self.sealed.iter().map(SealedTable::len).sum::<usize>(), self.rows_in_memory());
         let is_good_enough = match self.is_stored {
             true => memory <= cache.small + sealed / REST,
             false => sealed + memory <= cache.small,
@@ -190,7 +191,9 @@ impl Index {
     pub(crate) fn places(&self, content: Content, id: &ChunkId) -> Result<Vec<Place>> {
         let mut places: Vec<Place> = Vec::new();
         let mut found = |row: &Row| {
-            let Some(pack) = self.packs.get(row.pack as usize).filter(|pack| pack.content == content) else { return };
+            let Some(pack) = self.packs.get(row.pack as usize).filter(|pack| pack.content == content) else {
+                return;
+            };
             let place = Place { pack: pack.pack, header: pack.header, entry: row.entry() };
             if !places.contains(&place) {
                 places.push(place);
@@ -266,7 +269,6 @@ fn merged<'a>(memory: &'a [Table], sealed: &'a [SealedTable]) -> Result<Rows<'a>
     let sources = memory.iter().map(in_memory).chain(sealed.iter().map(SealedTable::rows));
     Ok(Box::new(Merge::new(sources)?))
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -87,8 +87,8 @@ pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
 pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
 pub use prune::{
-    KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, Retention,
-    SHORTEST_GRACE,
+    KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, RebuildReport,
+    Retention, SHORTEST_GRACE,
 };
 pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, MapEntry, PointDisk, PointInfo,

@@ -223,8 +223,8 @@ pub(crate) struct Shared {
 impl Shared {
     fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, options: OpenOptions) -> Self {
         let OpenOptions { limits, index_cache, small_index } = options;
-        let index_cache =
-            index_cache.map(|folder| Arc::new(IndexCache::new(&folder, small_index, config.repository, &keyring)));
+        let index_cache = index_cache
+            .map(|folder| Arc::new(IndexCache::new(&folder, small_index, config.repository, &keyring)));
         Self {
             store,
             config,

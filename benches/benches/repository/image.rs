@@ -127,7 +127,8 @@ impl Chance {
 
     fn word(&mut self) -> Vec<u8> {
         let letters = 2 + self.below(9);
-        let mut word: Vec<u8> = (0..letters).map(|_| b'a' + (self.below(26) * self.below(26) / 26) as u8).collect();
+        let mut word: Vec<u8> =
+            (0..letters).map(|_| b'a' + (self.below(26) * self.below(26) / 26) as u8).collect();
         word.push(if self.below(12) == 0 { b'\n' } else { b' ' });
         word
     }

@@ -28,7 +28,9 @@ pub(crate) fn figures(
         std::fs::create_dir_all(&folder)?;
         work::init(&place("ours"))?;
         let ours = ourselves(&["backup", text(&place("ours"))?, text(&image.path)?])?;
-        best.ours.note(ours, &place("ours"), |_| ourselves(&["restore", text(&place("ours"))?, text(&place("image"))?]))?;
+        best.ours.note(ours, &place("ours"), |_| {
+            ourselves(&["restore", text(&place("ours"))?, text(&place("image"))?])
+        })?;
         is_same(&image.path, &place("image"))?;
         std::fs::remove_dir_all(place("ours"))?;
         std::fs::remove_file(place("image"))?;
@@ -41,7 +43,9 @@ pub(crate) fn figures(
         };
         timed(&mut restic(&["init"]))?;
         let backup = restic(&["backup", text(&image.path)?]);
-        best.restic.note(backup, &place("restic"), |_| Ok(restic(&["restore", "latest", "--target", text(&place("restored"))?])))?;
+        best.restic.note(backup, &place("restic"), |_| {
+            Ok(restic(&["restore", "latest", "--target", text(&place("restored"))?]))
+        })?;
         is_same(&image.path, &place("restored").join(image.path.strip_prefix("/")?))?;
         std::fs::remove_dir_all(&folder)?;
     }

@@ -29,7 +29,8 @@ pub(crate) fn figures(folder: &Path, image: &Image, figures: &mut Map<String, Va
         let ours = work::init(&repository)?;
         let (took, summary) = runtime.block_on(work::ingest(&ours, &image.path))?;
         best.note("ingest", took.as_secs_f64());
-        let expected = [image.count(|kind| *kind == Kind::Zero), image.count(|kind| matches!(kind, Kind::Copy(_)))];
+        let expected =
+            [image.count(|kind| *kind == Kind::Zero), image.count(|kind| matches!(kind, Kind::Copy(_)))];
         if [summary.zero_chunks, summary.dedup_chunks] != expected {
             return Err(format!("{summary:?} is not what is in the image: {expected:?}").into());
         }
@@ -65,7 +66,11 @@ impl Table {
     }
 
     fn slowest(&self, prefix: &str) -> f64 {
-        self.0.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, seconds)| *seconds).fold(0.0, f64::max)
+        self.0
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(_, seconds)| *seconds)
+            .fold(0.0, f64::max)
     }
 
     fn print(&self) {
@@ -124,25 +129,38 @@ impl<'a> Stages<'a> {
 
     fn ingest(&self, best: &mut Table) -> Result<(), Failure> {
         let file = File::open(&self.image.path)?;
-        best.note("ingest: read", on_all(self.image.kinds.len(), || Ok(vec![0; CHUNK]), |buffer, chunk| {
-            Ok(file.read_exact_at(buffer, (chunk * CHUNK) as u64)?)
-        })?);
+        best.note(
+            "ingest: read",
+            on_all(
+                self.image.kinds.len(),
+                || Ok(vec![0; CHUNK]),
+                |buffer, chunk| Ok(file.read_exact_at(buffer, (chunk * CHUNK) as u64)?),
+            )?,
+        );
         best.note("ingest: hash", self.hash()?);
-        let compress = on_all(self.unique.len(), || Ok((Compressor::new(LEVEL)?, vec![0; 2 * CHUNK])), |(zstd, to), number| {
-            zstd.compress_to_buffer(&self.data[self.unique[number]], to)?;
-            Ok(())
-        });
+        let compress = on_all(
+            self.unique.len(),
+            || Ok((Compressor::new(LEVEL)?, vec![0; 2 * CHUNK])),
+            |(zstd, to), number| {
+                zstd.compress_to_buffer(&self.data[self.unique[number]], to)?;
+                Ok(())
+            },
+        );
         best.note("ingest: compress", compress?);
         best.note("ingest: encrypt", self.cipher()?);
         let packs = self.folder.join("packs");
         std::fs::create_dir(&packs)?;
         let pack = vec![1; PACK];
         let bytes: usize = self.packed.iter().map(|(_, packed)| packed.len()).sum();
-        let write = on_all(bytes.div_ceil(PACK), || Ok(()), |(), number| {
-            let mut file = File::create(packs.join(number.to_string()))?;
-            file.write_all(&pack[..PACK.min(bytes - number * PACK)])?;
-            Ok(file.sync_all()?)
-        });
+        let write = on_all(
+            bytes.div_ceil(PACK),
+            || Ok(()),
+            |(), number| {
+                let mut file = File::create(packs.join(number.to_string()))?;
+                file.write_all(&pack[..PACK.min(bytes - number * PACK)])?;
+                Ok(file.sync_all()?)
+            },
+        );
         best.note("ingest: write", write?);
         std::fs::remove_dir_all(packs)?;
         Ok(())
@@ -159,50 +177,70 @@ impl<'a> Stages<'a> {
             at += packed.len() as u64;
         }
         let file = File::open(&path)?;
-        let read = on_all(self.sources.len(), || Ok(vec![0; CHUNK]), |buffer, number| {
-            let source = self.sources[number];
-            Ok(file.read_exact_at(&mut buffer[..self.packed[source].1.len()], places[source])?)
-        });
+        let read = on_all(
+            self.sources.len(),
+            || Ok(vec![0; CHUNK]),
+            |buffer, number| {
+                let source = self.sources[number];
+                Ok(file.read_exact_at(&mut buffer[..self.packed[source].1.len()], places[source])?)
+            },
+        );
         best.note("restore: read", read?);
         std::fs::remove_file(path)?;
         best.note("restore: decrypt", self.cipher_all()?);
-        let decompress = on_all(self.sources.len(), || Ok((Decompressor::new()?, vec![0; CHUNK])), |(zstd, to), number| {
-            if let (true, packed) = &self.packed[self.sources[number]] {
-                zstd.decompress_to_buffer(packed, to)?;
-            }
-            Ok(())
-        });
+        let decompress = on_all(
+            self.sources.len(),
+            || Ok((Decompressor::new()?, vec![0; CHUNK])),
+            |(zstd, to), number| {
+                if let (true, packed) = &self.packed[self.sources[number]] {
+                    zstd.decompress_to_buffer(packed, to)?;
+                }
+                Ok(())
+            },
+        );
         best.note("restore: decompress", decompress?);
         best.note("restore: hash", self.hash()?);
         let path = self.folder.join("written");
         let file = File::create(&path)?;
         file.set_len(BYTES)?;
-        let write = on_all(self.data.len(), || Ok(()), |(), number| {
-            Ok(file.write_all_at(&self.data[number], (number * CHUNK) as u64)?)
-        });
+        let write = on_all(
+            self.data.len(),
+            || Ok(()),
+            |(), number| Ok(file.write_all_at(&self.data[number], (number * CHUNK) as u64)?),
+        );
         best.note("restore: write", write?);
         std::fs::remove_file(path)?;
         Ok(())
     }
 
     fn hash(&self) -> Result<f64, Failure> {
-        on_all(self.data.len(), || Ok(()), |(), number| {
-            std::hint::black_box(blake3::keyed_hash(&[7; 32], &self.data[number]));
-            Ok(())
-        })
+        on_all(
+            self.data.len(),
+            || Ok(()),
+            |(), number| {
+                std::hint::black_box(blake3::keyed_hash(&[7; 32], &self.data[number]));
+                Ok(())
+            },
+        )
     }
 
     fn cipher(&self) -> Result<f64, Failure> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32])?);
-        on_all(self.packed.len(), || Ok(vec![0; CHUNK]), |buffer, number| seal(&key, buffer, &self.packed[number].1))
+        on_all(
+            self.packed.len(),
+            || Ok(vec![0; CHUNK]),
+            |buffer, number| seal(&key, buffer, &self.packed[number].1),
+        )
     }
 
     /// What sealing and opening take is the same.
     fn cipher_all(&self) -> Result<f64, Failure> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32])?);
-        on_all(self.sources.len(), || Ok(vec![0; CHUNK]), |buffer, number| {
-            seal(&key, buffer, &self.packed[self.sources[number]].1)
-        })
+        on_all(
+            self.sources.len(),
+            || Ok(vec![0; CHUNK]),
+            |buffer, number| seal(&key, buffer, &self.packed[self.sources[number]].1),
+        )
     }
 }
 

@@ -50,7 +50,10 @@ pub(crate) fn restore(repository: &str, image: &str) -> Result<(), Failure> {
 }
 
 /// Backs an image up; gives the time from the beginning to the end of the commit.
-pub(crate) async fn ingest(repository: &Repository, image: &Path) -> Result<(Duration, DiskSummary), Failure> {
+pub(crate) async fn ingest(
+    repository: &Repository,
+    image: &Path,
+) -> Result<(Duration, DiskSummary), Failure> {
     let file = Arc::new(File::open(image)?);
     let capacity_bytes = file.metadata()?.len();
     let began = Instant::now();

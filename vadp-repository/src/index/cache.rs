@@ -61,7 +61,13 @@ impl IndexCache {
     }
 
     /// Writes sorted rows, and what goes with them, as the file that the next ones find; gives them as a table.
-    pub(super) fn store(&self, objects: &HashSet<IndexId>, packs: &[IndexedPack], rows: Rows<'_>, most: usize) -> Result<SealedTable> {
+    pub(super) fn store(
+        &self,
+        objects: &HashSet<IndexId>,
+        packs: &[IndexedPack],
+        rows: Rows<'_>,
+        most: usize,
+    ) -> Result<SealedTable> {
         self.sweep();
         let (path, file) = self.new_file()?;
         let stored = self.write(file, rows, most).and_then(|table| {
@@ -106,7 +112,8 @@ impl IndexCache {
         let Ok(entries) = self.folder.read_dir() else { return };
         for entry in entries.filter_map(std::result::Result::ok) {
             let name = entry.file_name();
-            let is_ours = name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp"));
+            let is_ours =
+                name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp"));
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
             if is_ours && age.is_some_and(|age| age > ABANDONED) {
@@ -131,7 +138,12 @@ impl IndexCache {
         SealKey::derive("vadp-repository v1 index cache file", &*material)
     }
 
-    fn write_sections(&self, table: &SealedTable, objects: &HashSet<IndexId>, packs: &[IndexedPack]) -> Result<()> {
+    fn write_sections(
+        &self,
+        table: &SealedTable,
+        objects: &HashSet<IndexId>,
+        packs: &[IndexedPack],
+    ) -> Result<()> {
         let (mut file, key, fence, tags) = table.parts();
         let begin = SealedTable::end_of(table.len());
         let mut at = file.seek(SeekFrom::Start(begin)).map_err(cannot_write)?;

@@ -27,7 +27,13 @@ pub(super) struct SealedTable {
 
 impl SealedTable {
     /// Writes at most `most` sorted rows behind the header of an empty file.
-    pub(super) fn write(mut file: File, header: &[u8; BLOCKS_AT as usize], key: SealKey, rows: Rows<'_>, most: usize) -> Result<Self> {
+    pub(super) fn write(
+        mut file: File,
+        header: &[u8; BLOCKS_AT as usize],
+        key: SealKey,
+        rows: Rows<'_>,
+        most: usize,
+    ) -> Result<Self> {
         let (mut fence, mut tags) = (Fence::new(most), Vec::with_capacity(most));
         let mut to = BufWriter::with_capacity(1 << 20, &mut file);
         to.write_all(header).map_err(cannot_write)?;
@@ -63,7 +69,9 @@ impl SealedTable {
     /// Where the blocks of so many rows end.
     pub(super) fn end_of(rows: usize) -> u64 {
         let (full, rest) = ((rows / BLOCK_ROWS) as u64, rows % BLOCK_ROWS);
-        BLOCKS_AT + full * BLOCK_BYTES as u64 + if rest == 0 { 0 } else { (rest * Row::BYTES + TAG_BYTES) as u64 }
+        BLOCKS_AT
+            + full * BLOCK_BYTES as u64
+            + if rest == 0 { 0 } else { (rest * Row::BYTES + TAG_BYTES) as u64 }
     }
 
     pub(super) fn parts(&self) -> (&File, &SealKey, &Fence, &[u16]) {
@@ -151,11 +159,13 @@ fn tag(id: &ChunkId) -> u16 {
 }
 
 pub(super) fn cannot_write(source: std::io::Error) -> Error {
-    Error::new(ErrorKind::Store, "the index cache cannot be written: check the folder and its free space").with_source(source)
+    Error::new(ErrorKind::Store, "the index cache cannot be written: check the folder and its free space")
+        .with_source(source)
 }
 
 pub(super) fn cannot_read(source: std::io::Error) -> Error {
-    Error::new(ErrorKind::Store, "the index cache cannot be read: try again, it is built anew").with_source(source)
+    Error::new(ErrorKind::Store, "the index cache cannot be read: try again, it is built anew")
+        .with_source(source)
 }
 
 /// What is wrong with a cache is never damage of the repository.

@@ -1,6 +1,7 @@
 //! Sorted rows in memory, and how a row is found by the first bits of its id.
 
 use std::ops::Range;
+use std::thread;
 
 use crate::codec::Encoding;
 use crate::error::{Error, Result};
@@ -110,7 +111,8 @@ impl Fence {
 
     /// Takes over what [`parts`](Self::parts) gave; `None` when it cannot be of so many rows.
     pub(super) fn from_parts(bits: u32, starts: Vec<u32>, rows: usize) -> Option<Self> {
-        let fits = bits < 32 && starts.len() == (1 << bits) + 1 && starts.last().map(|n| *n as usize) == Some(rows);
+        let fits =
+            bits < 32 && starts.len() == (1 << bits) + 1 && starts.last().map(|n| *n as usize) == Some(rows);
         (fits && starts.is_sorted()).then_some(Self { bits, starts })
     }
 
@@ -118,6 +120,23 @@ impl Fence {
         // A shift by all 64 bits is no shift.
         prefix(id).checked_shr(64 - self.bits).unwrap_or(0) as usize
     }
+}
+
+/// Rows that one thread sorts.
+const SORTED_ALONE: usize = 1 << 16;
+
+fn sort(rows: &mut [Row], threads: usize) {
+    let order = |a: &Row, b: &Row| prefix(&a.id).cmp(&prefix(&b.id)).then_with(|| a.cmp(b));
+    if threads < 2 || rows.len() < SORTED_ALONE {
+        return rows.sort_unstable_by(order);
+    }
+    let middle = rows.len() / 2;
+    rows.select_nth_unstable_by(middle, order);
+    let (low, high) = rows.split_at_mut(middle);
+    thread::scope(|scope| {
+        scope.spawn(|| sort(low, threads / 2));
+        sort(high, threads - threads / 2);
+    });
 }
 
 /// Sorted rows in memory, some 49 bytes each.
@@ -130,7 +149,8 @@ pub(super) struct Table {
 impl Table {
     /// Sorts rows; those that are there twice are kept once.
     pub(super) fn from_unsorted(mut rows: Vec<Row>) -> Result<Self> {
-        rows.sort_unstable_by(|a, b| prefix(&a.id).cmp(&prefix(&b.id)).then_with(|| a.cmp(b)));
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        sort(&mut rows, threads);
         rows.dedup();
         Self::from_sorted(rows)
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    CONFIG, InitOptions, KEYS, Limits, OpenOptions, Repository, Shared, blocking, config_name, id_of, keys, load,
+    CONFIG, InitOptions, KEYS, Limits, OpenOptions, Repository, Shared, blocking, config_name, id_of, keys,
+    load,
 };
 use crate::crypto::{Keyring, random};
 use crate::error::{Error, ErrorKind, Result};

@@ -36,7 +36,8 @@ impl Packer {
         chunk: Encoded,
     ) -> Result<(u32, Option<PackRecord>)> {
         let mut packer = Arc::clone(packer).lock_owned().await;
-        let is_full = packer.open.as_ref().is_some_and(|pack| pack.len() + chunk.stored_len() > packer.target);
+        let is_full =
+            packer.open.as_ref().is_some_and(|pack| pack.len() + chunk.stored_len() > packer.target);
         let stored = if is_full { packer.close(shared).await? } else { None };
         let shared = Arc::clone(shared);
         let bytes = blocking(move || packer.open(&shared)?.append(&chunk));

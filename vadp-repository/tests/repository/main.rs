@@ -8,5 +8,6 @@ mod damage;
 mod growth;
 mod index_cache;
 mod keys;
+mod rebuild;
 mod round_trip;
 mod support;
