@@ -167,7 +167,7 @@ impl Fixed {
             }
             Parse::Page => MapPage::parse(bytes).map(drop),
             Parse::Index => {
-                IndexObject::open(IndexId::from_bytes(self.object), repository, &self.keyring(), bytes)
+                IndexObject::open(IndexId::from_bytes(self.object), repository, &self.keyring(), bytes.to_vec())
                     .map(drop)
             }
             Parse::IndexBody => IndexObject::parse_body(repository, bytes).map(drop),

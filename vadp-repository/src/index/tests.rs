@@ -18,11 +18,11 @@ fn id(number: u16) -> ChunkId {
 
 fn record(pack: u8, chunks: &[u16]) -> PackRecord {
     let entry = |(at, number): (u32, &u16)| {
-        let encoding = if number % 2 == 0 { Encoding::Raw } else { Encoding::Zstd };
+        let encoding = if number.is_multiple_of(2) { Encoding::Raw } else { Encoding::Zstd };
         PackEntry { id: id(*number), offset: 64 + 100 * at, stored: 50, plain: 4 << 20, encoding }
     };
     // Packs of the same number are the same pack, whatever index object names it.
-    let kind = if pack % 5 == 0 { ObjectKind::PagePack } else { ObjectKind::DataPack };
+    let kind = if pack.is_multiple_of(5) { ObjectKind::PagePack } else { ObjectKind::DataPack };
     let header = ObjectHeader { kind, epoch: 1, repository: REPOSITORY, salt: [pack; 32] };
     PackRecord {
         pack: PackId::from_bytes([pack; 16]),
@@ -36,10 +36,13 @@ fn cache(folder: &std::path::Path, small: usize) -> Arc<IndexCache> {
     Arc::new(IndexCache::new(folder, small, REPOSITORY, &Keyring::new([2; 32], [3; 32])))
 }
 
+/// Packs and their chunks, as an index object names them.
+type Packs = Vec<(u8, Vec<u16>)>;
+
 /// What an index says of everything it knows.
 type Said = BTreeMap<ChunkId, BTreeSet<(PackId, u32, u32)>>;
 
-fn expected(objects: &[Vec<(u8, Vec<u16>)>], content: Content) -> Said {
+fn expected(objects: &[Packs], content: Content) -> Said {
     let mut said = Said::new();
     for (pack, chunks) in objects.iter().flatten() {
         let record = record(*pack, chunks);
@@ -50,7 +53,7 @@ fn expected(objects: &[Vec<(u8, Vec<u16>)>], content: Content) -> Said {
     said
 }
 
-fn compare(index: &Index, objects: &[Vec<(u8, Vec<u16>)>]) {
+fn compare(index: &Index, objects: &[Packs]) {
     let mut walked = [Said::new(), Said::new()];
     let mut last = ChunkId::ZERO;
     for entry in index.entries().unwrap() {
@@ -69,7 +72,11 @@ fn compare(index: &Index, objects: &[Vec<(u8, Vec<u16>)>]) {
                 places.iter().map(|place| (place.pack, place.entry.offset, place.entry.plain)).collect();
             assert_eq!(found.len(), places.len(), "a place comes twice");
             assert_eq!(found, expected.get(&id(number)).cloned().unwrap_or_default());
-            assert!(places.iter().all(|place| (place.entry.encoding == Encoding::Raw) == (number % 2 == 0)));
+            assert!(
+                places
+                    .iter()
+                    .all(|place| (place.entry.encoding == Encoding::Raw) == (number.is_multiple_of(2)))
+            );
         }
     }
 }
@@ -87,7 +94,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         // The same pack is always named with the same chunks.
         let mut known: BTreeMap<u8, Vec<u16>> = BTreeMap::new();
-        let objects: Vec<Vec<(u8, Vec<u16>)>> = objects
+        let objects: Vec<Packs> = objects
             .into_iter()
             .map(|packs| packs.into_iter().map(|(pack, chunks)| (pack, known.entry(pack).or_insert(chunks).clone())).collect())
             .collect();
@@ -122,7 +129,7 @@ proptest! {
     }
 }
 
-fn filled(cache: &Arc<IndexCache>) -> (Index, Vec<Vec<(u8, Vec<u16>)>>) {
+fn filled(cache: &Arc<IndexCache>) -> (Index, Vec<Packs>) {
     let objects =
         vec![vec![(1, (0..150).collect::<Vec<u16>>()), (5, vec![7, 151])], vec![(2, (100..250).collect())]];
     let mut index = Index::new(Some(Arc::clone(cache)));

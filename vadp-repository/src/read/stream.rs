@@ -25,12 +25,15 @@ const READ_BYTES: u64 = 4 << 20;
 /// Chunks that are this far apart in a pack are read at once: reading what is between costs less than asking again.
 const GAP_BYTES: u64 = 64 << 10;
 
+/// Chunk indexes and their bytes.
+type Window = Vec<(u64, Bytes)>;
+
 /// The chunks of a disk that hold data, in rising order, verified; read ahead of whoever takes them, several at a time. Chunks that
 /// lie side by side in a pack are read at once. Memory: about one and a half times [`Limits::in_flight_bytes`](crate::Limits::in_flight_bytes).
 pub struct DiskStream {
     reader: DiskReader,
     walk: Option<AllocatedChunks>,
-    windows: VecDeque<JoinHandle<Result<Vec<(u64, Bytes)>>>>,
+    windows: VecDeque<JoinHandle<Result<Window>>>,
     ready: std::vec::IntoIter<(u64, Bytes)>,
 }
 
@@ -95,7 +98,7 @@ impl fmt::Debug for DiskStream {
     }
 }
 
-async fn read_window(reader: &DiskReader, chunks: Vec<u64>) -> Result<Vec<(u64, Bytes)>> {
+async fn read_window(reader: &DiskReader, chunks: Vec<u64>) -> Result<Window> {
     let mut wanted = Vec::with_capacity(chunks.len());
     for chunk in chunks {
         if let MapEntry::Data(id) = reader.map().entry(chunk).await? {

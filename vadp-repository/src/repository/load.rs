@@ -147,7 +147,7 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
     let opened = match shared.store.get(&name, MAX_BYTES).await {
         Ok(object) => {
             let open = move |shared: &Shared| {
-                IndexObject::open(id, shared.config.repository, &shared.keyring, &object)
+                IndexObject::open(id, shared.config.repository, &shared.keyring, object.into())
             };
             shared.compute(open).await
         }

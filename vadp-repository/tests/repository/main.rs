@@ -10,4 +10,5 @@ mod index_cache;
 mod keys;
 mod rebuild;
 mod round_trip;
+mod stream;
 mod support;
