@@ -1,5 +1,6 @@
 //! Reading: from a chunk id to verified bytes, see docs/repository-format.md, "Reading".
 
+pub(crate) mod ahead;
 mod disk;
 mod list;
 mod map;
@@ -17,7 +18,9 @@ use crate::ids::ChunkId;
 use crate::index::Place;
 use crate::repository::{Shared, load, pack_name};
 
-pub use disk::{Chunk, DiskReader};
+#[cfg(feature = "nbd")]
+pub(crate) use disk::Piece;
+pub use disk::{Chunk, DiskReader, Extent};
 pub(crate) use list::point_ids;
 pub use list::{DamagedPoint, PointInfo, PointListing};
 pub use map::{AllocatedChunks, DiskMap, MapEntry};

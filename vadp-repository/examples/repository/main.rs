@@ -1,6 +1,9 @@
 //! A backup repository by hand: `cargo run -p vadp-repository --example repository -- --help`.
 
+mod extract;
 mod import;
+#[cfg(all(unix, feature = "nbd"))]
+mod serve;
 mod show;
 mod terminal;
 
@@ -70,6 +73,11 @@ enum Command {
     Prune(Prune),
     /// How large the repository is, and what deduplication and compression save.
     Stats,
+    /// Writes a disk of a restore point as a raw image.
+    Extract(extract::Extract),
+    /// Serves disks of a restore point over NBD, so that they can be mounted or booted from.
+    #[cfg(all(unix, feature = "nbd"))]
+    ServeNbd(serve::ServeNbd),
 }
 
 #[derive(Args)]
@@ -170,6 +178,9 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             drop(waiting);
             show::statistics(options.json, &statistics);
         }
+        Command::Extract(extract) => extract.run(&repo, options.json).await?,
+        #[cfg(all(unix, feature = "nbd"))]
+        Command::ServeNbd(serve) => serve.run(&repo, options.json).await?,
     }
     Ok(true)
 }
