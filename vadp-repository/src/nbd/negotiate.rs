@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Negotiation<'_, S> {
             return self.refuse(option, reply::UNKNOWN, "there is no such export").await;
         };
         let is_match = |query: &&[u8]| *query == ALLOCATION || !is_choice && *query == b"base:";
-        if queries.iter().any(|query| is_match(&query)) || queries.is_empty() && !is_choice {
+        if queries.iter().any(is_match) || queries.is_empty() && !is_choice {
             // In a list the id means nothing.
             let id = if is_choice { CONTEXT_ID } else { 0 };
             self.reply(option, reply::META_CONTEXT, &[&id.to_be_bytes()[..], ALLOCATION].concat()).await?;
