@@ -35,7 +35,7 @@ impl Blocks {
     fn get(&self, block: u64) -> State {
         let (page, byte, shift) = place(block);
         let bits = match self.pages.get(page) {
-            Some(Some(page)) => page.get(byte).map_or(0, |byte| byte >> shift & 3),
+            Some(Some(page)) => page.get(byte).map_or(0, |byte| (byte >> shift) & 3),
             _ => 0,
         };
         match bits {
@@ -76,7 +76,7 @@ impl Blocks {
             let Some(page) = self.pages.get_mut(page) else { return };
             let page = page.get_or_insert_with(|| Box::new([0; 4096]));
             if let Some(byte) = page.get_mut(byte) {
-                *byte = *byte & !(3 << shift) | bits << shift;
+                *byte = (*byte & !(3 << shift)) | (bits << shift);
             }
         }
     }

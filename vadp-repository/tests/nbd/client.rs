@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     self.kinds.push(kind);
                     let (start, data) = asked.get_mut(&cookie).unwrap();
                     let number = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap());
-                    let place = || (u64::from(number(0)) << 32 | u64::from(number(4))) - *start;
+                    let place = || ((u64::from(number(0)) << 32) | u64::from(number(4))) - *start;
                     match kind {
                         0 => assert!(content.is_empty()),
                         1 => {
@@ -186,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                         }
                         0x8001 => {
                             let message = String::from_utf8(content[6..].to_vec()).unwrap();
-                            assert_eq!(message.len(), usize::from(content[4]) << 8 | usize::from(content[5]));
+                            assert_eq!(message.len(), (usize::from(content[4]) << 8) | usize::from(content[5]));
                             asked.remove(&cookie);
                             return (cookie, Err((number(0), message)));
                         }

@@ -25,7 +25,7 @@ pub fn image() -> Vec<u8> {
         let start = usize::try_from(chunk).unwrap() * CHUNK;
         let end = CAPACITY.min(start + CHUNK);
         for (at, byte) in image[start..end].iter_mut().enumerate() {
-            *byte = (at as u64 * (seed + 3) >> 5) as u8 ^ (at >> 11) as u8 | 1;
+            *byte = (((at as u64 * (seed + 3)) >> 5) as u8 ^ (at >> 11) as u8) | 1;
         }
     }
     image
