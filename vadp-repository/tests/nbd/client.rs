@@ -186,7 +186,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                         }
                         0x8001 => {
                             let message = String::from_utf8(content[6..].to_vec()).unwrap();
-                            assert_eq!(message.len(), (usize::from(content[4]) << 8) | usize::from(content[5]));
+                            assert_eq!(
+                                message.len(),
+                                (usize::from(content[4]) << 8) | usize::from(content[5])
+                            );
                             asked.remove(&cookie);
                             return (cookie, Err((number(0), message)));
                         }
