@@ -109,7 +109,7 @@ impl Life {
                 call.await.unwrap().wait().await.unwrap();
                 told.reverts += 1;
             }
-            16 if self.others.is_empty() => self.grow().await,
+            16 if self.world.sim.vm(VM).unwrap().snapshot_count() == 0 => self.grow().await,
             17 => {
                 for on in [false, true] {
                     let spec = t::VirtualMachineConfigSpec {
