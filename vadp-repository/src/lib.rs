@@ -71,6 +71,8 @@ mod format;
 mod geometry;
 mod ids;
 mod index;
+#[cfg(feature = "nbd")]
+pub mod nbd;
 mod prune;
 mod read;
 mod repository;
@@ -91,8 +93,8 @@ pub use prune::{
     Retention, SHORTEST_GRACE,
 };
 pub use read::{
-    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, MapEntry, PointDisk, PointInfo,
-    PointListing, PointQuery, RestorePoint,
+    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, Extent, MapEntry, PointDisk,
+    PointInfo, PointListing, PointQuery, RestorePoint,
 };
 pub use repository::{InitOptions, Limits, OpenOptions, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};

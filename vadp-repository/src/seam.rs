@@ -166,10 +166,13 @@ impl Fixed {
                 reader.finish()
             }
             Parse::Page => MapPage::parse(bytes).map(drop),
-            Parse::Index => {
-                IndexObject::open(IndexId::from_bytes(self.object), repository, &self.keyring(), bytes.to_vec())
-                    .map(drop)
-            }
+            Parse::Index => IndexObject::open(
+                IndexId::from_bytes(self.object),
+                repository,
+                &self.keyring(),
+                bytes.to_vec(),
+            )
+            .map(drop),
             Parse::IndexBody => IndexObject::parse_body(repository, bytes).map(drop),
             Parse::Point => {
                 let sealed = SealedPoint::parse(PointId::from_bytes(self.object), repository, bytes)?;
@@ -184,7 +187,9 @@ impl Fixed {
                 let head = PointHead { machine, created: 0, tags, disks: vec![disk] };
                 PointBody::parse(bytes, &head, 1 << 20).map(drop)
             }
-            Parse::Frame => crate::codec::decode(Encoding::Zstd, bytes.to_vec(), 1 << 20).map(drop),
+            Parse::Frame => {
+                crate::codec::decode(Encoding::Zstd, Bytes::copy_from_slice(bytes), 1 << 20).map(drop)
+            }
         }
     }
 

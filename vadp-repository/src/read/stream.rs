@@ -139,7 +139,7 @@ fn neighbours(places: &[Place]) -> Vec<Vec<Place>> {
         let joins =
             reads.last().and_then(|read| read.first().zip(read.last())).is_some_and(|(first, last)| {
                 let gap = u64::from(place.entry.offset).checked_sub(last.entry.end());
-                let length = place.entry.end() - u64::from(first.entry.offset);
+                let length = place.entry.end().saturating_sub(u64::from(first.entry.offset));
                 first.pack == place.pack && gap.is_some_and(|gap| gap <= GAP_BYTES) && length <= READ_BYTES
             });
         match reads.last_mut().filter(|_| joins) {

@@ -43,7 +43,7 @@ async fn all(disk: &DiskReader) -> Result<Image> {
 #[tokio::test(flavor = "multi_thread")]
 async fn gives_what_was_stored_and_nothing_for_zeros() {
     let (store, point) = filled().await;
-    assert!(store.names("packs").len() > 4);
+    assert!(store.names("packs").len() > 3);
     assert!(all(&point.disk("disk").unwrap()).await.unwrap() == image());
     // Of an incremental, chunks are in the packs of several backups.
     let repo = open(&store).await.unwrap();
