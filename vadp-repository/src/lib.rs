@@ -17,7 +17,7 @@
 //! - Encryption is always on. Whoever runs the store can destroy backups, but neither read nor change them.
 //! - [`Repository::plan_prune`] says what no point needs any more, and [`PrunePlan::apply`] gives it back, beside backups that go on.
 //! - A [`ChunkStore`] is a directory, a bucket, or what you make of one; [`conformance`] judges it.
-//! - Memory is bounded by [`Limits`], besides the index: some 55 MB for each TiB of stored 1 MiB chunks, or 6 MB with a
+//! - Memory is bounded by [`Limits`], besides the index: some 55 MB for each TiB of stored 1 MiB chunks, or 8 MB with a
 //!   folder for it ([`OpenOptions::index_cache`]).
 //!
 //! ```

@@ -65,7 +65,7 @@ pub struct OpenOptions {
     /// Memory and threads.
     pub limits: Limits,
     /// A folder of this machine for a copy of the index, which is made if need be: for repositories of many terabytes, and for stores that
-    /// answer slowly. The index then takes 5 bytes of memory for each chunk instead of 50, and is not read from the store again. Any number of
+    /// answer slowly. The index then takes less than 8 bytes of memory for each chunk instead of 50, and is not read from the store again. Any number of
     /// processes and repositories may share the folder. What is in it is sealed, is believed only as far as the store says the same, and
     /// may be deleted at any time. None by default.
     pub index_cache: Option<PathBuf>,

@@ -7,7 +7,8 @@
 //! needs some six gigabytes in `/dev/shm`, else in the folder for temporary files. The image (`image.rs`) is made by a seed and has a
 //! quarter of zeros. `stages.rs` does what an ingest and a restore consist of, each stage alone, on all processors and on the bytes that come
 //! to it in an ingest or a restore; a ratio of 0.7 says that the whole took 1.43 times as long as its slowest part. restic and ours are
-//! measured as whole processes, from start to end, with a password. restic is left out where it is not installed, unless `--peers` is given.
+//! measured as whole processes, from start to end, with a password. restic, and nbdkit with nbdcopy, are left
+//! out where they are not installed, unless `--peers` is given.
 #![forbid(unsafe_code)]
 
 mod image;
@@ -55,7 +56,7 @@ fn run(arguments: Vec<String>) -> Result<(), Failure> {
     let image = image::Image::make(&folder.path().join("image"))?;
     println!("{image}");
     stages::figures(folder.path(), &image, &mut figures)?;
-    nbd::figures(folder.path(), &image, &mut figures)?;
+    nbd::figures(folder.path(), &image, options.peers, &mut figures)?;
     restic::figures(folder.path(), &image, options.peers, &mut figures)?;
     if options.json {
         println!("{}", Value::Object(figures));
@@ -69,6 +70,7 @@ fn measure(arguments: &[String]) -> Result<(), Failure> {
     match arguments[..] {
         ["backup", repository, image] => work::backup(repository, image),
         ["restore", repository, image] => work::restore(repository, image),
+        ["serve", repository, socket] => nbd::serve(repository, socket),
         ["index", repository, cache] => index::measure(repository, Some(cache)),
         ["index", repository] => index::measure(repository, None),
         _ => Err(format!("{arguments:?} is not understood").into()),

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{DiskSpec, DiskSummary, InitOptions, MachineId, PointDraft, Repository, Secret};
+use vadp_repository::{
+    DiskReader, DiskSpec, DiskSummary, InitOptions, MachineId, PointDraft, Repository, Secret,
+};
 
 use crate::Failure;
 use crate::image::CHUNK;
@@ -33,20 +35,23 @@ pub(crate) fn init(path: &Path) -> Result<Repository, Failure> {
     runtime()?.block_on(async { Ok(Repository::init_local(path, &secret(), InitOptions::default()).await?) })
 }
 
+pub(crate) async fn open(repository: &str) -> Result<Repository, Failure> {
+    Ok(Repository::open_local(repository, &secret()).await?)
+}
+
+pub(crate) async fn last_disk(repository: &Repository) -> Result<DiskReader, Failure> {
+    let point = repository.latest(&machine()?).await?.ok_or("there is no point")?;
+    Ok(point.disk("disk")?)
+}
+
 /// A process that backs an image up into an existing repository.
 pub(crate) fn backup(repository: &str, image: &str) -> Result<(), Failure> {
-    runtime()?.block_on(async {
-        let repository = Repository::open_local(repository, &secret()).await?;
-        ingest(&repository, Path::new(image)).await.map(drop)
-    })
+    runtime()?.block_on(async { ingest(&open(repository).await?, Path::new(image)).await.map(drop) })
 }
 
 /// A process that restores the last image of a repository.
 pub(crate) fn restore(repository: &str, image: &str) -> Result<(), Failure> {
-    runtime()?.block_on(async {
-        let repository = Repository::open_local(repository, &secret()).await?;
-        restore_to(&repository, Path::new(image)).await.map(drop)
-    })
+    runtime()?.block_on(async { restore_to(&open(repository).await?, Path::new(image)).await.map(drop) })
 }
 
 /// Backs an image up; gives the time from the beginning to the end of the commit.
@@ -82,8 +87,7 @@ pub(crate) async fn ingest(
 pub(crate) async fn restore_to(repository: &Repository, image: &Path) -> Result<Duration, Failure> {
     let file = Arc::new(File::create_new(image)?);
     let began = Instant::now();
-    let point = repository.latest(&machine()?).await?.ok_or("there is no point")?;
-    let disk = point.disk("disk")?;
+    let disk = last_disk(repository).await?;
     file.set_len(disk.capacity())?;
     let mut chunks = disk.stream();
     let mut writes = tokio::task::JoinSet::new();
