@@ -137,6 +137,7 @@ impl Life {
         };
         // An audit would mend what this test is to find.
         backup = backup.audit(Audit::Off).enable_tracking(self.random.below(4) > 0);
+        backup = backup.bar_migration(self.random.below(3) == 0);
         let drop_at = (self.random.below(4) == 0).then(|| self.random.below(16) as usize);
         let (copied, outcome) = backup_of_a_busy_guest(world, backup, &mut self.random, drop_at).await;
         match outcome {
@@ -205,7 +206,11 @@ impl Life {
         if self.expected.0.is_empty() || !self.others.is_empty() {
             return Ok(());
         }
-        Sweeper::new(&world.journal).sweep(&world.client).await.map_err(|e| harness::story(&e))?;
+        Sweeper::new(&world.journal)
+            .through(&world.vddk)
+            .sweep(&world.client)
+            .await
+            .map_err(|e| harness::story(&e))?;
         let n = self.random.below(self.expected.0.len() as u64) as usize;
         let (id, wanted) = self.expected.0.iter().nth(n).unwrap();
         let sizes = |contents: &oracle::Contents| contents.values().map(Vec::len).collect::<Vec<_>>();
@@ -228,7 +233,11 @@ impl Life {
     /// What was dropped is swept, nobody else's snapshot is gone, and every point is still what it was.
     async fn end(self) -> Result<(), String> {
         let world = &self.world;
-        Sweeper::new(&world.journal).sweep(&world.client).await.map_err(|e| harness::story(&e))?;
+        Sweeper::new(&world.journal)
+            .through(&world.vddk)
+            .sweep(&world.client)
+            .await
+            .map_err(|e| harness::story(&e))?;
         let left = world.sim.vm(VM).unwrap().snapshots();
         if left.len() != self.others.len() || left.iter().any(|name| name.contains("vadp")) {
             return Err(format!("snapshots: {left:?}, {} of them somebody's", self.others.len()));

@@ -21,6 +21,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use vadp::{Backup, Journal, ProtectedVm, Sweeper, VmSelector};
 use vadp_repository::{CheckDepth, Repository, Secret};
+use vim_api::mo::{Managed, VirtualMachine};
 use vsphere_sim::{Effect, Endpoint, FaultPlace, FaultRule, Mutation};
 
 use harness::{KEY, MIB, VM, World, connect, kit, vddk};
@@ -46,6 +47,7 @@ async fn child() {
     let said = Mutex::new(());
     println!("event begins");
     Backup::incremental(&vm, &repository, &vddk, &journal)
+        .bar_migration(true)
         .run(|event| {
             let _one_line_at_a_time = said.lock();
             println!("event {}", format!("{event:?}").split([' ', '(', '{']).next().unwrap());
@@ -97,10 +99,15 @@ fn run_and_kill(world: &World, at: Option<usize>, pause: Duration) -> Vec<String
 
 /// After whatever it was: one sweep, and nothing of ours is on the server or in the journal; the points are right.
 async fn assert_mended(world: &World, expected: &mut Expected, now: &oracle::Contents, after: &str) {
-    if let Err(error) = Sweeper::new(&world.journal).sweep(&world.client).await {
+    if let Err(error) = Sweeper::new(&world.journal).through(&world.vddk).sweep(&world.client).await {
         panic!("{after}: the sweep failed: {}", harness::story(&error));
     }
     world.assert_clean();
+    let disabled = world.vm.vm().get(VirtualMachine::DISABLED_METHOD).await.unwrap().unwrap_or_default();
+    assert!(
+        !disabled.iter().any(|method| method == "RelocateVM_Task"),
+        "{after}: it is barred from migration"
+    );
     expected.note_new(world, now).await.unwrap_or_else(|what| panic!("{after}: {what}"));
     let report = world.repository.check(CheckDepth::Deep).await.unwrap();
     assert!(report.is_ok(), "{after}: {report:?}");
@@ -213,9 +220,17 @@ fn table() -> Vec<Sabotage> {
             all.push(Sabotage::Server(FaultRule { endpoint, method: method.into(), ..rule }.times(1, 1)));
         }
     }
-    for function in
-        ["ConnectEx", "Open", "ReadAsync", "Read", "QueryAllocatedBlocks", "GetMetadataKeys", "Close"]
-    {
+    for function in [
+        "ConnectEx",
+        "Open",
+        "ReadAsync",
+        "Read",
+        "QueryAllocatedBlocks",
+        "GetMetadataKeys",
+        "Close",
+        "PrepareForAccess",
+        "EndAccess",
+    ] {
         for code in [1, 2, 13, 14009, 14011, 20] {
             let rule = sim_store::state::FaultRule {
                 function: function.into(),
@@ -262,6 +277,7 @@ async fn whatever_fails_no_point_is_wrong_and_nothing_is_left() {
         }
         write_somewhere(&world, &mut random);
         let backup = Backup::incremental(&world.vm, &world.repository, &world.vddk, &world.journal);
+        let backup = backup.bar_migration(random.below(2) == 0);
         let (copied, outcome) = backup_of_a_busy_guest(&world, backup, &mut random, None).await;
         failed += usize::from(!matches!(outcome, Some(Ok(_))));
         world.sim.clear_faults().unwrap();
