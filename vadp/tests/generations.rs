@@ -141,7 +141,10 @@ impl Life {
         let drop_at = (self.random.below(4) == 0).then(|| self.random.below(16) as usize);
         let (copied, outcome) = backup_of_a_busy_guest(world, backup, &mut self.random, drop_at).await;
         match outcome {
-            None => told.dropped += 1,
+            None => {
+                told.dropped += 1;
+                self.wait_for_tasks().await;
+            }
             Some(Ok(outcome)) => {
                 told.backups += 1;
                 for disk in &outcome.disks {
@@ -164,6 +167,13 @@ impl Life {
             self.expected.note_new(world, &copied).await?;
         }
         Ok(())
+    }
+
+    /// What a backup had asked for when it was dropped goes on, and the server lets nobody else in meanwhile.
+    async fn wait_for_tasks(&self) {
+        for task in self.world.vm.vm().get(VirtualMachine::RECENT_TASK).await.unwrap().unwrap_or_default() {
+            let _ = vim_api::Task::<()>::new(self.world.client.clone(), task).wait().await;
+        }
     }
 
     async fn grow(&mut self) {
