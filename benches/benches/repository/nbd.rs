@@ -20,7 +20,8 @@ pub(crate) fn figures(
     figures: &mut Map<String, Value>,
 ) -> Result<(), Failure> {
     let is_there = |name: &str| Command::new(name).arg("--version").output().is_ok();
-    if !is_wanted && !(is_there("nbdkit") && is_there("nbdcopy")) {
+    let can_run = is_there("nbdkit") && is_there("nbdcopy");
+    if !is_wanted && !can_run {
         println!("nbdkit and nbdcopy are not installed, so NBD is not measured");
         return Ok(());
     }

@@ -84,11 +84,11 @@ pub(crate) fn runs(process: u32) -> bool {
 
 /// Whether all threads of the process have been stopped.
 pub(crate) fn is_stopped(process: u32) -> bool {
-    let states = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| {
+    let mut tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    tasks.all(|task| {
         std::fs::read_to_string(task.unwrap().path().join("stat"))
             .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
-    });
-    states.fold(true, |all, stopped| all && stopped)
+    })
 }
 
 /// Whether the process has a handler for a signal.
