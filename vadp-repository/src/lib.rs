@@ -64,8 +64,10 @@
 mod check;
 mod codec;
 pub mod conformance;
+mod copy;
 mod crypto;
 mod error;
+mod export;
 mod format;
 mod geometry;
 mod ids;
@@ -83,8 +85,10 @@ mod time;
 mod write;
 
 pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
+pub use copy::{Copied, Progress};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
-pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
+pub use export::Exported;
+pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, Origin, PackId, PointId, RepositoryId};
 pub use prune::{
     KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, Retention,
     SHORTEST_GRACE,
@@ -93,7 +97,7 @@ pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
     RestorePoint,
 };
-pub use repository::{InitOptions, Limits, Repository};
+pub use repository::{InitOptions, KeyRotation, KeySlotInfo, KeySlotKind, Limits, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::Statistics;
 pub use store::{

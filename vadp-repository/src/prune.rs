@@ -2,7 +2,6 @@
 
 mod apply;
 mod compact;
-mod lease;
 mod retention;
 mod rewrite;
 mod survey;
@@ -46,7 +45,7 @@ impl Default for PruneOptions {
             grace,
             rewrite_below: 30,
             exclusive: false,
-            lease: lease::VALID,
+            lease: crate::repository::lease::VALID,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! An open repository, and what its parts share.
 
 mod keys;
+pub(crate) mod lease;
 pub(crate) mod load;
 mod names;
 mod open;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +24,8 @@ use crate::index::Index;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
 
+pub use keys::{KeyRotation, KeySlotInfo, KeySlotKind};
+pub(crate) use keys::{open_by, seal_slot};
 pub(crate) use names::*;
 
 /// How much memory and how many threads a repository may use in this process. Not stored.
@@ -128,14 +132,6 @@ impl Repository {
         Self::open(Arc::new(store), secret).await
     }
 
-    /// Adds a key slot, so that `secret` opens the repository too.
-    ///
-    /// # Errors
-    /// [`KeyProvider`](ErrorKind::KeyProvider) or [`Store`](ErrorKind::Store).
-    pub async fn add_key(&self, secret: &Secret) -> Result<KeySlotId> {
-        keys::add_slot(&*self.shared.store, self.id(), &self.shared.keyring, secret).await
-    }
-
     /// The repository's name for ever.
     pub fn id(&self) -> RepositoryId {
         self.shared.config.repository
@@ -164,11 +160,24 @@ impl fmt::Debug for Repository {
     }
 }
 
+/// The keyring, and the slot out of which it came.
+struct OpenKeys {
+    keyring: Arc<Keyring>,
+    slot: KeySlotId,
+}
+
+impl OpenKeys {
+    fn new(keyring: Keyring, slot: KeySlotId) -> Self {
+        Self { keyring: Arc::new(keyring), slot }
+    }
+}
+
 /// What everything that works on an open repository shares.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ChunkStore>,
     pub(crate) config: Config,
-    pub(crate) keyring: Keyring,
+    keys: RwLock<OpenKeys>,
+    lacks_epoch: AtomicBool,
     pub(crate) digests: Digests,
     pub(crate) codec: Codec,
     pub(crate) limits: Limits,
@@ -179,17 +188,54 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, limits: Limits) -> Self {
+    fn new(store: Arc<dyn ChunkStore>, config: Config, keys: OpenKeys, limits: Limits) -> Self {
         Self {
             store,
             config,
-            digests: keyring.digests(),
-            keyring,
+            digests: keys.keyring.digests(),
+            keys: RwLock::new(keys),
+            lacks_epoch: AtomicBool::new(false),
             codec: Codec::new(),
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),
             index: RwLock::new(Index::default()),
+        }
+    }
+
+    /// What objects are sealed with. A rotation of keys replaces it by one that holds more.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner).keyring)
+    }
+
+    /// The key slot that has opened the repository here.
+    fn own_slot(&self) -> KeySlotId {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).slot
+    }
+
+    fn set_keys(&self, keys: OpenKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.lacks_epoch.store(false, Ordering::SeqCst);
+    }
+
+    /// Notes that the index has objects which are sealed with a key that the keyring lacks.
+    pub(crate) fn note_missing_epoch(&self) {
+        self.lacks_epoch.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn lacks_epoch(&self) -> bool {
+        self.lacks_epoch.load(Ordering::SeqCst)
+    }
+
+    /// Fails when the index has objects that this keyring does not open, so that it cannot be said what is in the repository.
+    pub(crate) fn require_all_epochs(&self) -> Result<()> {
+        match self.lacks_epoch() {
+            false => Ok(()),
+            true => Err(Error::new(
+                ErrorKind::WrongKey,
+                "index objects are sealed with a newer key than this keyring has: open the repository again, and if that does not help, \
+                 rotate the keys once more with the secrets of all holders",
+            )),
         }
     }
 
@@ -215,7 +261,7 @@ impl Shared {
 
     /// The header of a new object.
     pub(crate) fn new_header(&self, kind: ObjectKind) -> Result<ObjectHeader> {
-        let (epoch, repository) = (self.keyring.current_epoch(), self.config.repository);
+        let (epoch, repository) = (self.keyring().current_epoch(), self.config.repository);
         Ok(ObjectHeader { kind, epoch, repository, salt: random()? })
     }
 

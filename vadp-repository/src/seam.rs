@@ -113,7 +113,8 @@ impl Fixed {
         let counters = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
         let disk = DiskHead { key: key.to_owned(), capacity, parent: None, counters };
         let tags = [("tag".to_owned(), "value".to_owned())].into();
-        let head = PointHead { machine: MachineId::new(machine)?, created, tags, disks: vec![disk] };
+        let head =
+            PointHead { machine: MachineId::new(machine)?, created, tags, disks: vec![disk], origin: None };
         let pages = pages.iter().copied().map(ChunkId).collect();
         let disk = DiskBody { metadata: Bytes::from_static(b"disk"), pages };
         let body = PointBody { metadata: Bytes::from_static(b"point"), disks: vec![disk] };
@@ -152,7 +153,7 @@ impl Fixed {
                 let disk =
                     DiskHead { key: "d".to_owned(), capacity: 1 << 40, parent: None, counters: [0; 10] };
                 let (machine, tags) = (MachineId::new("m")?, Default::default());
-                let head = PointHead { machine, created: 0, tags, disks: vec![disk] };
+                let head = PointHead { machine, created: 0, tags, disks: vec![disk], origin: None };
                 PointBody::parse(bytes, &head, 1 << 20).map(drop)
             }
             Parse::Frame => crate::codec::decode(Encoding::Zstd, bytes.to_vec(), 1 << 20).map(drop),

@@ -1,6 +1,9 @@
 //! A backup repository by hand: `cargo run -p vadp-repository --example repository -- --help`.
 
+mod copy;
+mod export;
 mod import;
+mod key;
 mod show;
 mod terminal;
 
@@ -68,6 +71,22 @@ enum Command {
     },
     /// Gives up restore points by rules, and gives back what none needs.
     Prune(Prune),
+    /// Who may open the repository: key slots, and the keys behind them.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Copies restore points into another repository.
+    Copy(copy::Copy),
+    /// Writes a restore point as one file, sealed with a password of its own: VADP_REPOSITORY_FILE_PASSWORD, or asked for.
+    Export {
+        point: String,
+        /// A file that is not there yet, or - for the standard output.
+        file: PathBuf,
+    },
+    /// Reads a restore point that `export` has written.
+    ImportPoint {
+        /// The file, or - for the standard input.
+        file: PathBuf,
+    },
     /// How large the repository is, and what deduplication and compression save.
     Stats,
 }
@@ -126,7 +145,9 @@ async fn main() -> anyhow::Result<()> {
 async fn run(options: &Options) -> anyhow::Result<bool> {
     let address = options.store.clone().or_else(|| std::env::var("VADP_REPOSITORY").ok());
     let address = address.context("which repository? Say --store, or set VADP_REPOSITORY")?;
-    let secret = Secret::password(terminal::password(matches!(options.command, Command::Init { .. }))?);
+    let is_new = matches!(options.command, Command::Init { .. });
+    let password = terminal::password(&terminal::REPOSITORY, is_new)?;
+    let secret = Secret::password(password.as_str());
     if let Command::Init { chunk_size } = options.command {
         let store = open_store(&address, true)?;
         let repo = Repository::init(store, &secret, InitOptions::with_chunk_size(chunk_size)).await?;
@@ -164,6 +185,10 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             return Ok(report.is_ok());
         }
         Command::Prune(prune) => prune.run(&repo, options.json).await?,
+        Command::Key(key) => key.run(&repo, &password, options.json).await?,
+        Command::Copy(copy) => copy.run(&repo, options.json).await?,
+        Command::Export { point, file } => export::export(&repo, point, file, options.json).await?,
+        Command::ImportPoint { file } => export::import(&repo, file, options.json).await?,
         Command::Stats => {
             let waiting = Waiting::begin(options.json, "counting");
             let statistics = repo.statistics().await?;

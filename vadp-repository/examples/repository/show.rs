@@ -169,7 +169,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// `2026-11-27 14:05:09`, UTC.
-fn date(time: SystemTime) -> String {
+pub fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (mut day, second) = (seconds / 86_400, seconds % 86_400);
     let is_leap =

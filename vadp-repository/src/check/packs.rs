@@ -125,7 +125,7 @@ async fn check_frame(
     object: Bytes,
 ) -> Result<()> {
     let record = shared
-        .compute(move |shared| parse_pack(pack.pack, shared.config.repository, &shared.keyring, &object));
+        .compute(move |shared| parse_pack(pack.pack, shared.config.repository, &shared.keyring(), &object));
     let record = record.await?;
     let listed: HashSet<(ChunkId, u32)> =
         record.entries.iter().map(|entry| (entry.id, entry.offset)).collect();

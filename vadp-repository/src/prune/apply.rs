@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::lease::Lease;
 use super::survey::Survey;
 use super::{PackAction, PackPlan, PruneReport, compact, rewrite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{PackId, PointId};
+use crate::repository::lease::Lease;
 use crate::repository::{Shared, pack_name, point_name, tombstone_name};
 use crate::store::ObjectName;
 
@@ -31,10 +31,7 @@ pub(super) async fn run(work: Work<'_>, survey: Survey, going: BTreeSet<PointId>
     let now = lease.now;
     let mut report = PruneReport::default();
     let done = steps(&work, survey, going, now, &mut lease, &mut report).await;
-    // A lease that stays costs an hour, and is no reason to call a prune that worked a failure.
-    if let Err(error) = lease.release(work.shared).await {
-        tracing::warn!(%error, "the lease of a prune could not be given back; the next prune has to wait for its end");
-    }
+    lease.give_back(work.shared).await;
     done.map(|()| report)
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::PruneReport;
 use super::apply::remove;
-use super::lease::Lease;
 use super::rewrite::store_index;
 use crate::error::{Error, Result};
 use crate::format::index::IndexObject;
 use crate::format::pack::PackRecord;
 use crate::ids::{IndexId, PackId};
+use crate::repository::lease::Lease;
 use crate::repository::{Shared, index_name, load};
 
 /// Entries of an index object that is left alone when it names nothing that goes.

@@ -69,7 +69,7 @@ pub(super) async fn store_index(shared: &Arc<Shared>, object: IndexObject) -> Re
     let id = IndexId::from_bytes(random()?);
     let sealed = shared.compute(move |shared| {
         let header = shared.new_header(ObjectKind::Index)?;
-        let sealed = object.seal(id, &header, &shared.keyring)?;
+        let sealed = object.seal(id, &header, &shared.keyring())?;
         Ok((object, sealed))
     });
     let (object, sealed) = sealed.await?;
@@ -102,7 +102,7 @@ async fn read(shared: &Arc<Shared>, content: Content, place: Place) -> Result<En
     let sealed = shared.store.get_range(&pack_name(place.pack)?, range).await?;
     let work = move |shared: &Shared| {
         let Place { pack, header, entry } = place;
-        let encoded = pack::open_chunk(pack, &header, &shared.keyring, &entry, &sealed)?;
+        let encoded = pack::open_chunk(pack, &header, &shared.keyring(), &entry, &sealed)?;
         let plain = codec::decode(entry.encoding, encoded.clone(), entry.plain as usize)?;
         match shared.digests.id(content, &plain) == entry.id {
             true => Ok(Encoded {

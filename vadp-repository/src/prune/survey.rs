@@ -75,6 +75,7 @@ impl Survey {
     }
 
     fn refuse_damaged_index(&self, shared: &Shared) -> Result<()> {
+        shared.require_all_epochs()?;
         match shared.index().damaged().len() {
             0 => Ok(()),
             count => Err(Error::damaged(format!(

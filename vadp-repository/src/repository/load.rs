@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::{INDEX, Shared, id_of, index_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::index::{IndexObject, MAX_BYTES};
 use crate::ids::IndexId;
 use crate::index::Index;
@@ -105,7 +105,7 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
     let opened = match shared.store.get(&name, MAX_BYTES).await {
         Ok(object) => {
             let open = move |shared: &Shared| {
-                IndexObject::open(id, shared.config.repository, &shared.keyring, &object)
+                IndexObject::open(id, shared.config.repository, &shared.keyring(), &object)
             };
             shared.compute(open).await
         }
@@ -115,6 +115,12 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
         Ok(object) => Ok((id, Ok(object))),
         Err(error) if error.is_damage() => {
             tracing::warn!(index = %id, %error, "an index object is damaged; run a check");
+            Ok((id, Err(error.to_string())))
+        }
+        // Nor one that is sealed with a key that this keyring lacks: what was written with older ones is read and written on.
+        Err(error) if error.kind() == ErrorKind::WrongKey => {
+            tracing::warn!(index = %id, %error, "an index object is sealed with a newer key");
+            shared.note_missing_epoch();
             Ok((id, Err(error.to_string())))
         }
         Err(error) => Err(Error::new(error.kind(), format!("cannot read {name}")).with_source(error)),

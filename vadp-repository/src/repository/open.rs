@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{CONFIG, InitOptions, KEYS, Limits, Repository, Shared, config_name, id_of, keys, load};
+use super::{
+    CONFIG, InitOptions, KEYS, Limits, OpenKeys, Repository, Shared, config_name, id_of, keys, load,
+};
 use crate::crypto::{Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::{CHUNK_SIZES, Config};
@@ -28,13 +30,13 @@ pub(super) async fn init(
     let keyring = Keyring::new(random()?, random()?);
     let created = crate::time::to_micros(SystemTime::now());
     let config = Config { repository, chunk_size, created, writable: true };
-    keys::add_slot(&*store, repository, &keyring, secret).await?;
+    let slot = keys::add_slot(&*store, repository, &keyring, secret).await?;
     let object = config.to_bytes(&keyring.digests());
     store.create(&config_name()?, object.into()).await.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => occupied(&*store).with_source(error),
         _ => error,
     })?;
-    Ok(Repository { shared: Arc::new(Shared::new(store, config, keyring, limits)) })
+    Ok(Repository { shared: Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), limits)) })
 }
 
 pub(super) async fn open(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Limits) -> Result<Repository> {
@@ -49,9 +51,9 @@ pub(super) async fn open(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Li
             _ => error,
         })?;
     let config = Config::parse(&object)?;
-    let keyring = keys::open_slot(&*store, config.repository, secret).await?;
+    let (keyring, slot) = keys::open_slot(&*store, config.repository, secret).await?;
     Config::verify(&object, &keyring.digests())?;
-    let shared = Arc::new(Shared::new(store, config, keyring, limits));
+    let shared = Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), limits));
     load::refresh(&shared).await?;
     Ok(Repository { shared })
 }

@@ -67,7 +67,7 @@ impl Packer {
                 ObjectKind::DataPack => self.target.saturating_add(*CHUNK_SIZES.end() as usize),
                 _ => 0,
             };
-            let pack = PackBuilder::new(id, header, &shared.keyring, capacity)?;
+            let pack = PackBuilder::new(id, header, &shared.keyring(), capacity)?;
             self.state = State::Open(Box::new(pack));
         }
         match &mut self.state {

@@ -171,7 +171,7 @@ impl Run {
             .shared
             .compute(move |shared| {
                 let header = shared.new_header(ObjectKind::Index)?;
-                let sealed = object.seal(id, &header, &shared.keyring)?;
+                let sealed = object.seal(id, &header, &shared.keyring())?;
                 Ok((object, sealed))
             })
             .await?;

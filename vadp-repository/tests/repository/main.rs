@@ -3,8 +3,10 @@
 // Helpers of tests may panic like the tests themselves; the lint's own exception covers only test functions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod copy;
 mod crash;
 mod damage;
+mod export;
 mod keys;
 mod round_trip;
 mod support;
