@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::ids::{ChunkId, KeySlotId, MachineId, PackId, PointId};
 use crate::repository::Repository;
+pub(crate) use inspect::{Examined, examine};
 
 /// How far a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +18,7 @@ pub enum CheckDepth {
     /// Key slots, index, points and all maps are read and verified; packs are there with the right size; every chunk
     /// of every point is in the index.
     Quick,
-    /// All that, and every byte of every pack is read, opened and verified.
+    /// All that, and every byte of every pack is read, opened and verified, also of packs that have not the right size.
     Deep,
 }
 
@@ -94,7 +95,7 @@ impl Repository {
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) when the store fails, so that nothing can be said. Damage is no error but in the report.
     pub async fn check(&self, depth: CheckDepth) -> Result<CheckReport> {
-        inspect::run(&self.shared, depth).await
+        Ok(examine(&self.shared, depth).await?.report)
     }
 }
 

@@ -74,6 +74,7 @@ mod ids;
 mod index;
 mod prune;
 mod read;
+mod repair;
 mod repository;
 #[doc(hidden)]
 pub mod seam;
@@ -97,6 +98,7 @@ pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
     RestorePoint,
 };
+pub use repair::{PackRepair, RepairPlan, RepairReport};
 pub use repository::{InitOptions, KeyRotation, KeySlotInfo, KeySlotKind, Limits, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::Statistics;

@@ -203,6 +203,12 @@ impl Shared {
         }
     }
 
+    /// The same repository with an index of its own, which is empty yet.
+    pub(crate) fn detached(&self) -> Arc<Self> {
+        let keys = OpenKeys { keyring: self.keyring(), slot: self.own_slot() };
+        Arc::new(Self::new(Arc::clone(&self.store), self.config, keys, self.limits))
+    }
+
     /// What objects are sealed with. A rotation of keys replaces it by one that holds more.
     pub(crate) fn keyring(&self) -> Arc<Keyring> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner).keyring)

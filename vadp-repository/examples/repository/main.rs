@@ -4,6 +4,7 @@ mod copy;
 mod export;
 mod import;
 mod key;
+mod repair;
 mod show;
 mod terminal;
 
@@ -71,6 +72,8 @@ enum Command {
     },
     /// Gives up restore points by rules, and gives back what none needs.
     Prune(Prune),
+    /// Mends what is damaged, and says what is lost. Status 1 when something is.
+    Repair(repair::Repair),
     /// Who may open the repository: key slots, and the keys behind them.
     #[command(subcommand)]
     Key(key::Key),
@@ -126,6 +129,12 @@ struct Prune {
     /// Write packs anew of which less than so many percent are needed.
     #[arg(long, default_value_t = 30)]
     rewrite_below: u8,
+    /// Merge small packs when there are at least so many; 0 never.
+    #[arg(long, default_value_t = 8)]
+    merge_from: u32,
+    /// Prune although something is lost. Repair first.
+    #[arg(long)]
+    despite_losses: bool,
     /// Delete at once. You vouch that no backup runs, on any machine.
     #[arg(long)]
     nobody_writes: bool,
@@ -185,6 +194,7 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             return Ok(report.is_ok());
         }
         Command::Prune(prune) => prune.run(&repo, options.json).await?,
+        Command::Repair(repair) => return repair.run(&repo, options.json).await,
         Command::Key(key) => key.run(&repo, &password, options.json).await?,
         Command::Copy(copy) => copy.run(&repo, options.json).await?,
         Command::Export { point, file } => export::export(&repo, point, file, options.json).await?,
@@ -220,6 +230,7 @@ impl Prune {
         let mut options = PruneOptions::new(retention);
         options.grace = Duration::from_secs(self.grace.saturating_mul(60));
         options.rewrite_below = self.rewrite_below;
+        (options.merge_from, options.despite_losses) = (self.merge_from, self.despite_losses);
         if self.nobody_writes {
             options = options.danger_nobody_writes();
         }

@@ -8,5 +8,6 @@ mod crash;
 mod damage;
 mod export;
 mod keys;
+mod repair;
 mod round_trip;
 mod support;
