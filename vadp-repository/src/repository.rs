@@ -19,7 +19,9 @@ use crate::crypto::{Digests, Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::Config;
 use crate::format::header::{ObjectHeader, ObjectKind};
-use crate::ids::{KeySlotId, RepositoryId};
+use crate::format::index::IndexObject;
+use crate::format::pack::PackRecord;
+use crate::ids::{IndexId, KeySlotId, RepositoryId};
 use crate::index::Index;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
@@ -185,6 +187,8 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Arc<Semaphore>,
     workers: Arc<Semaphore>,
     index: RwLock<Index>,
+    /// What the index has beside what is stored; only where packs are looked for.
+    unnamed: Option<(IndexId, IndexObject)>,
 }
 
 impl Shared {
@@ -200,13 +204,21 @@ impl Shared {
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),
             index: RwLock::new(Index::default()),
+            unnamed: None,
         }
     }
 
-    /// The same repository with an index of its own, which is empty yet.
-    pub(crate) fn detached(&self) -> Arc<Self> {
+    /// The same repository with an index of its own, in which there are packs that no index object names. No backup may build on it.
+    pub(crate) fn detached(&self, unnamed: Vec<PackRecord>) -> Result<Arc<Self>> {
         let keys = OpenKeys { keyring: self.keyring(), slot: self.own_slot() };
-        Arc::new(Self::new(Arc::clone(&self.store), self.config, keys, self.limits))
+        let mut detached = Self::new(Arc::clone(&self.store), self.config, keys, self.limits);
+        if !unnamed.is_empty() {
+            let (id, object) =
+                (IndexId::from_bytes(random()?), IndexObject { supersedes: Vec::new(), packs: unnamed });
+            detached.index_mut().add(id, Ok(&object))?;
+            detached.unnamed = Some((id, object));
+        }
+        Ok(Arc::new(detached))
     }
 
     /// What objects are sealed with. A rotation of keys replaces it by one that holds more.

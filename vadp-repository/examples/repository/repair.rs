@@ -43,7 +43,8 @@ impl Repair {
             let waiting = Waiting::begin(is_json, "repairing");
             let report = plan.apply().await?;
             drop(waiting);
-            let refused: Vec<_> = report.refused.iter().map(|(name, why)| json!({"object": name, "why": why})).collect();
+            let refused: Vec<_> =
+                report.refused.iter().map(|(name, why)| json!({"object": name, "why": why})).collect();
             value["done"] = json!({
                 "index_objects_replaced": report.index_objects_replaced, "packs_found": report.packs_found,
                 "packs_dropped": report.packs_dropped, "salvaged": report.salvaged, "bytes_written": report.bytes_written,
@@ -52,7 +53,10 @@ impl Repair {
             if !is_json {
                 println!(
                     "{} index objects replaced, {} packs named again, {} dropped, {} chunks written anew, {} points removed",
-                    report.index_objects_replaced, report.packs_found, report.packs_dropped, report.salvaged,
+                    report.index_objects_replaced,
+                    report.packs_found,
+                    report.packs_dropped,
+                    report.salvaged,
                     report.points_removed
                 );
             }

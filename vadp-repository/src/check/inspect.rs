@@ -70,7 +70,8 @@ pub(crate) async fn examine(shared: &Arc<Shared>, depth: CheckDepth) -> Result<E
             lost: Vec::new(),
         });
     }
-    let (unreadable_points, has_losses) = (losses.points.keys().copied().collect(), !losses.ranges.is_empty());
+    let (unreadable_points, has_losses) =
+        (losses.points.keys().copied().collect(), !losses.ranges.is_empty());
     attribute(shared, &packs, losses, &mut report)?;
     Ok(Examined { report, packs, unreadable_points, has_losses })
 }

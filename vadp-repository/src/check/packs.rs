@@ -1,4 +1,4 @@
-//! Whether packs are there, and, for a deep check, whether every byte of them is good.
+//! Whether packs are there, and whether every byte of those that are read is good.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -60,20 +60,20 @@ pub(super) async fn inspect(
             Some(size) if *size == pack.size => {}
             Some(size) => {
                 let problem = format!("the pack has {size} bytes instead of {}", pack.size);
-                // A deep check tells which of its chunks are good.
-                let place = if depth == CheckDepth::Deep { &mut state.bad_frames } else { &mut state.bad_packs };
+                // Who reads it can tell which of its chunks are good.
+                let place = if depth.reads(pack.pack) { &mut state.bad_frames } else { &mut state.bad_packs };
                 place.insert(pack.pack, problem);
             }
             None => _ = state.bad_packs.insert(pack.pack, "the pack is missing".to_owned()),
         }
     }
-    if depth == CheckDepth::Deep {
+    if depth != CheckDepth::Quick {
         let mut entries: HashMap<PackId, Vec<PackEntry>> = HashMap::new();
-        for (pack, entry) in shared.index().entries() {
+        for (pack, entry) in shared.index().entries().filter(|(pack, _)| depth.reads(pack.pack)) {
             entries.entry(pack.pack).or_default().push(entry);
         }
         for pack in indexed {
-            if !state.bad_packs.contains_key(&pack.pack) {
+            if depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack) {
                 let entries = entries.remove(&pack.pack).unwrap_or_default();
                 let size = present.get(&pack.pack).copied().unwrap_or(pack.size);
                 read_pack(shared, (pack, size), entries, &mut state, report).await?;

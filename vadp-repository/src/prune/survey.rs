@@ -11,8 +11,8 @@ use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ChunkId, PackId, PointId};
 use crate::read::{RestorePoint, open_point, point_ids};
-use crate::write::full_pack_bytes;
 use crate::repository::{PACKS, Shared, TOMBSTONES, id_of, load, pack_of};
+use crate::write::full_pack_bytes;
 
 /// Pages that are read at a time.
 const READ_AHEAD: usize = 8;
@@ -111,8 +111,8 @@ impl Survey {
                 .filter(|(_, id)| !id.is_zero() && !self.needed.contains(&(Content::Page, *id)))
                 .map(|(number, id)| (id, number))
                 .collect();
-            let read = futures::stream::iter(unseen)
-                .map(|(id, number)| async move { (id, map.page(number).await) });
+            let read =
+                futures::stream::iter(unseen).map(|(id, number)| async move { (id, map.page(number).await) });
             let mut read = read.buffer_unordered(READ_AHEAD);
             while let Some((id, page)) = read.next().await {
                 let page = match page {
@@ -209,7 +209,8 @@ impl Survey {
         let present = self.present.iter().map(|(pack, stored)| {
             let live = self.live.get(pack).copied().unwrap_or(0);
             let held = self.held.get(pack).copied().unwrap_or(0);
-            let is_mostly_dead = u128::from(live) * 100 < u128::from(held) * u128::from(options.rewrite_below);
+            let is_mostly_dead =
+                u128::from(live) * 100 < u128::from(held) * u128::from(options.rewrite_below);
             let action = match (live, self.tombstones.get(pack)) {
                 // It may hold what is missing.
                 _ if self.is_odd(pack, *stored) => PackAction::Wait,

@@ -5,32 +5,30 @@ use std::sync::Arc;
 
 use super::{PackRepair, RepairPlan};
 use crate::check::{CheckDepth, Examined, examine};
-use crate::crypto::{Content, random};
+use crate::crypto::Content;
 use crate::error::Result;
-use crate::format::index::IndexObject;
 use crate::format::pack::{MAX_BYTES, PackRecord, parse_pack};
-use crate::ids::{ChunkId, IndexId, PackId, PointId};
+use crate::ids::{ChunkId, PackId, PointId};
 use crate::index::Place;
 use crate::read::open_point;
 use crate::repository::{Repository, Shared, pack_name};
 
 pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
     // With an index of its own, which may know of packs that no stored index object names: no backup may build on those.
-    let shared = &repository.shared.detached();
-    let mut examined = examine(shared, CheckDepth::Deep).await?;
+    let mut shared = repository.shared.detached(Vec::new())?;
+    let mut examined = examine(&shared, CheckDepth::Deep).await?;
     shared.require_all_epochs()?;
     let index_objects = shared.index().damaged().clone();
     let named: HashSet<PackId> = shared.index().packs().iter().map(|pack| pack.pack).collect();
     let mut found = Vec::new();
     if !index_objects.is_empty() || examined.has_losses() {
-        found = read_unnamed(shared, &examined.report.leftovers.packs).await?;
+        found = read_unnamed(&shared, &examined.report.leftovers.packs).await?;
         if !found.is_empty() {
-            let object = IndexObject { supersedes: Vec::new(), packs: found.clone() };
-            shared.index_mut().add(IndexId::from_bytes(random()?), Ok(&object))?;
-            examined = examine(shared, CheckDepth::Deep).await?;
+            shared = repository.shared.detached(found.clone())?;
+            examined = examine(&shared, CheckDepth::Deep).await?;
         }
     }
-    let (packs, salvage) = judge(shared, &examined);
+    let (packs, salvage) = judge(&shared, &examined);
     // What is neither named nor of use may stay as it is.
     let of_use = |pack: &PackId| named.contains(pack) || salvage.contains_key(pack);
     let bad: BTreeSet<PackId> = packs.iter().map(|repair| repair.pack).collect();
@@ -39,7 +37,7 @@ pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
     let forget = packs.iter().map(|repair| repair.pack).collect();
     let mut unreadable_points = Vec::new();
     for id in examined.unreadable_points {
-        if is_damaged(shared, id).await? {
+        if is_damaged(&shared, id).await? {
             unreadable_points.push(id);
         }
     }
@@ -65,7 +63,8 @@ async fn read_unnamed(shared: &Arc<Shared>, packs: &[PackId]) -> Result<Vec<Pack
             Err(error) if error.is_not_found() || error.is_damage() => continue,
             Err(error) => return Err(error),
         };
-        let parse = move |shared: &Shared| parse_pack(pack, shared.config.repository, &shared.keyring(), &object);
+        let parse =
+            move |shared: &Shared| parse_pack(pack, shared.config.repository, &shared.keyring(), &object);
         match shared.compute(parse).await {
             Ok(record) => records.push(record),
             Err(error) => tracing::warn!(%pack, %error, "a pack that no index object names cannot be read"),

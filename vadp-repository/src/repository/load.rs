@@ -55,6 +55,9 @@ pub(crate) async fn rebuild(shared: &Arc<Shared>) -> Result<()> {
         let gone = superseded(&all);
         let mut rebuilt = Index::default();
         fill(&mut rebuilt, &all, &gone)?;
+        if let Some((id, object)) = &shared.unnamed {
+            rebuilt.add(*id, Ok(object))?;
+        }
         let mut index = shared.index_mut();
         // What a writer of this process has added meanwhile must not get lost.
         if *index.objects() == before {

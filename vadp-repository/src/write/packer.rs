@@ -25,7 +25,10 @@ pub(crate) struct Packers {
 impl Packers {
     pub(crate) fn new(shared: &Shared) -> Self {
         let packer = |content, kind| Packer::new(kind, full_pack_bytes(shared, content));
-        Self { data: packer(Content::Data, ObjectKind::DataPack), pages: packer(Content::Page, ObjectKind::PagePack) }
+        Self {
+            data: packer(Content::Data, ObjectKind::DataPack),
+            pages: packer(Content::Page, ObjectKind::PagePack),
+        }
     }
 
     /// Seals a chunk or page into the open pack of its kind. Gives the bytes it takes there, and the record of the pack that was stored to

@@ -7,6 +7,7 @@ mod copy;
 mod crash;
 mod damage;
 mod export;
+mod growth;
 mod keys;
 mod repair;
 mod round_trip;

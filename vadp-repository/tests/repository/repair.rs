@@ -43,7 +43,8 @@ impl Known {
             let point = back_up(&repo, "web", CAPACITY, &image, parent.as_ref()).await.unwrap();
             parent = Some(point.disk("disk").unwrap().map().clone());
             known.points.push(point.id());
-            for (name, object) in known.store.objects().iter().filter(|(name, _)| !before.contains_key(*name)) {
+            for (name, object) in known.store.objects().iter().filter(|(name, _)| !before.contains_key(*name))
+            {
                 match (name.split('/').next().unwrap(), object[10]) {
                     ("packs", 1) => known.data.push(name.clone()),
                     ("packs", _) => known.pages.push(name.clone()),
@@ -85,14 +86,17 @@ impl Known {
             Damage::FlippedIndex(n) => change(&of(&self.index, n), &|bytes| bytes[100] ^= 1),
             Damage::CutIndex(n) => change(&of(&self.index, n), &|bytes| bytes.truncate(70)),
             Damage::DeletedIndex(n) => _ = self.store.objects().remove(&of(&self.index, n)),
-            Damage::FlippedPoint(n) => change(&format!("points/{}", self.points[n as usize]), &|bytes| bytes[100] ^= 1),
+            Damage::FlippedPoint(n) => {
+                change(&format!("points/{}", self.points[n as usize]), &|bytes| bytes[100] ^= 1)
+            }
         }
     }
 
     /// What the damages do, by what is known of the repository and by nothing that reads it.
     fn expected(&self, damages: &[Damage]) -> Lost {
         use Damage::*;
-        let is = |wanted: &[fn(u64) -> Damage], n: u64| wanted.iter().any(|damage| damages.contains(&damage(n)));
+        let is =
+            |wanted: &[fn(u64) -> Damage], n: u64| wanted.iter().any(|damage| damages.contains(&damage(n)));
         let mut expected = Lost::default();
         for (n, id) in (0..).zip(&self.points) {
             if is(&[FlippedPoint], n) {
@@ -225,8 +229,10 @@ async fn is_repaired(known: &Known, damages: &[Damage]) {
     let again = repo.plan_repair().await.unwrap();
     assert!(again.is_empty(), "{damages:?}: {again}");
     assert_eq!(Lost::by(&again), expected, "{damages:?}");
-    let is_of_point = |object: &Option<String>| object.as_ref().is_some_and(|name| name.starts_with("points/"));
-    let idle = again.report().damage.iter().find(|damage| damage.lost.is_empty() && !is_of_point(&damage.object));
+    let is_of_point =
+        |object: &Option<String>| object.as_ref().is_some_and(|name| name.starts_with("points/"));
+    let idle =
+        again.report().damage.iter().find(|damage| damage.lost.is_empty() && !is_of_point(&damage.object));
     assert_eq!(idle, None, "{damages:?}");
     // Points that nobody can read go when that is asked for, and no others.
     let report = again.remove_unreadable_points().apply().await.unwrap();
@@ -274,7 +280,8 @@ async fn damages_in_any_number_do_not_hide_each_other() {
         println!("REPAIR_SEED={case} REPAIR_CASES=1");
         let chance: Vec<u8> = noise(case, 64).to_vec();
         let count = 2 + usize::from(chance[0] % 5);
-        let damage = |at: usize| EACH[usize::from(chance[at]) % EACH.len()](u64::from(chance[at + 1]) % POINTS);
+        let damage =
+            |at: usize| EACH[usize::from(chance[at]) % EACH.len()](u64::from(chance[at + 1]) % POINTS);
         let damages: Vec<Damage> = (0..count).map(|number| damage(1 + 2 * number)).collect();
         is_repaired(&known, &damages).await;
     }
@@ -320,7 +327,8 @@ async fn a_repair_that_finds_no_room_changes_nothing_for_the_worse() {
     known.damage(Damage::FlippedIndex(2));
     let whole = known.expected(&[]);
     let counting = Arc::new(FaultStore::new(Arc::clone(&known.fork().store), FaultPlan::default()));
-    let repo = Repository::open_with(counting.clone() as Arc<dyn ChunkStore>, &secret(), limits()).await.unwrap();
+    let repo =
+        Repository::open_with(counting.clone() as Arc<dyn ChunkStore>, &secret(), limits()).await.unwrap();
     let repair = repo.plan_repair().await.unwrap();
     let planned = counting.operations();
     repair.apply().await.unwrap();
@@ -329,7 +337,8 @@ async fn a_repair_that_finds_no_room_changes_nothing_for_the_worse() {
         let mut plan = FaultPlan::default();
         plan.full_from = Some(full_from);
         let store = Arc::new(FaultStore::new(Arc::clone(&known.store), plan));
-        let repo = Repository::open_with(store.clone() as Arc<dyn ChunkStore>, &secret(), limits()).await.unwrap();
+        let repo =
+            Repository::open_with(store.clone() as Arc<dyn ChunkStore>, &secret(), limits()).await.unwrap();
         let result = repo.plan_repair().await.unwrap().apply().await;
         let fresh = open(&known.store).await.unwrap();
         match result {
