@@ -1,5 +1,8 @@
 //! Keys, seals and digests, see docs/repository-format.md, "Keys".
 
+#[cfg(test)]
+mod nonces;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -238,22 +241,32 @@ impl NonceAt {
 }
 
 /// AES-256-GCM under one derived key.
-pub(crate) struct SealKey(LessSafeKey);
+pub(crate) struct SealKey {
+    cipher: LessSafeKey,
+    #[cfg(test)]
+    name: blake3::Hash,
+}
 
 impl SealKey {
     pub(crate) fn derive(context: &str, material: &[u8]) -> Result<Self> {
         let key = Zeroizing::new(blake3::derive_key(context, material));
-        let key = UnboundKey::new(&AES_256_GCM, &*key).map_err(|source| {
+        let unbound = UnboundKey::new(&AES_256_GCM, &*key).map_err(|source| {
             Error::new(ErrorKind::Internal, "the cipher refused its key").with_source(source)
         })?;
-        Ok(Self(LessSafeKey::new(key)))
+        Ok(Self {
+            cipher: LessSafeKey::new(unbound),
+            #[cfg(test)]
+            name: blake3::hash(&*key),
+        })
     }
 
     /// Encrypts `buffer[from..]` in place and appends the tag.
     pub(crate) fn seal_tail(&self, at: NonceAt, aad: &[u8], buffer: &mut Vec<u8>, from: usize) -> Result<()> {
+        #[cfg(test)]
+        nonces::note(self.name, at.bytes());
         let nonce = Nonce::assume_unique_for_key(at.bytes());
         let tail = buffer.get_mut(from..).unwrap_or_default();
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), tail).map_err(|source| {
+        let tag = self.cipher.seal_in_place_separate_tag(nonce, Aad::from(aad), tail).map_err(|source| {
             Error::new(ErrorKind::Internal, "the cipher could not seal").with_source(source)
         })?;
         buffer.extend_from_slice(tag.as_ref());
@@ -273,7 +286,7 @@ impl SealKey {
         let (text, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG_BYTES)?)?;
         let mut plain = vec![0; text.len()];
         let nonce = Nonce::assume_unique_for_key(at.bytes());
-        self.0.open_separate_gather(nonce, Aad::from(aad), text, tag, &mut plain).ok()?;
+        self.cipher.open_separate_gather(nonce, Aad::from(aad), text, tag, &mut plain).ok()?;
         Some(plain)
     }
 }

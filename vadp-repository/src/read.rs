@@ -63,8 +63,9 @@ impl Shared {
         let damaged = self.index().damaged().len();
         let why = match damaged {
             0 => String::new(),
-            _ if self.lacks_epoch() => {
-                " (some index objects are sealed with a newer key: open the repository again)".to_owned()
+            _ if self.has_beyond() => {
+                " (index objects are sealed with a newer key or written by a newer program: open the repository again)"
+                    .to_owned()
             }
             _ => format!(" ({damaged} index objects are damaged)"),
         };

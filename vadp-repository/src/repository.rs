@@ -8,7 +8,6 @@ mod open;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -179,7 +178,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ChunkStore>,
     pub(crate) config: Config,
     keys: RwLock<OpenKeys>,
-    lacks_epoch: AtomicBool,
+    /// An index object that is beyond this keyring or program, and why.
+    beyond: RwLock<Option<(ErrorKind, String)>>,
     pub(crate) digests: Digests,
     pub(crate) codec: Codec,
     pub(crate) limits: Limits,
@@ -198,7 +198,7 @@ impl Shared {
             config,
             digests: keys.keyring.digests(),
             keys: RwLock::new(keys),
-            lacks_epoch: AtomicBool::new(false),
+            beyond: RwLock::default(),
             codec: Codec::new(),
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
@@ -233,27 +233,23 @@ impl Shared {
 
     fn set_keys(&self, keys: OpenKeys) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
-        self.lacks_epoch.store(false, Ordering::SeqCst);
+        *self.beyond.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Notes that the index has objects which are sealed with a key that the keyring lacks.
-    pub(crate) fn note_missing_epoch(&self) {
-        self.lacks_epoch.store(true, Ordering::SeqCst);
+    /// Notes that an index object is beyond this keyring or program.
+    pub(crate) fn note_beyond(&self, kind: ErrorKind, why: String) {
+        *self.beyond.write().unwrap_or_else(PoisonError::into_inner) = Some((kind, why));
     }
 
-    pub(crate) fn lacks_epoch(&self) -> bool {
-        self.lacks_epoch.load(Ordering::SeqCst)
+    pub(crate) fn has_beyond(&self) -> bool {
+        self.beyond.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Fails when the index has objects that this keyring does not open, so that it cannot be said what is in the repository.
-    pub(crate) fn require_all_epochs(&self) -> Result<()> {
-        match self.lacks_epoch() {
-            false => Ok(()),
-            true => Err(Error::new(
-                ErrorKind::WrongKey,
-                "index objects are sealed with a newer key than this keyring has: open the repository again, and if that does not help, \
-                 rotate the keys once more with the secrets of all holders",
-            )),
+    /// Fails when the index has objects that are beyond this keyring or program, so that it cannot be said what is in the repository.
+    pub(crate) fn require_all(&self) -> Result<()> {
+        match &*self.beyond.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some((kind, why)) => Err(Error::new(*kind, why)),
         }
     }
 

@@ -85,7 +85,7 @@ impl Survey {
     }
 
     fn refuse_damaged_index(&self, shared: &Shared) -> Result<()> {
-        shared.require_all_epochs()?;
+        shared.require_all()?;
         match shared.index().damaged().len() {
             0 => Ok(()),
             count => Err(Error::damaged(format!(

@@ -17,7 +17,7 @@ pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
     // With an index of its own, which may know of packs that no stored index object names: no backup may build on those.
     let mut shared = repository.shared.detached(Vec::new())?;
     let mut examined = examine(&shared, CheckDepth::Deep).await?;
-    shared.require_all_epochs()?;
+    shared.require_all()?;
     let index_objects = shared.index().damaged().clone();
     let named: HashSet<PackId> = shared.index().packs().iter().map(|pack| pack.pack).collect();
     let mut found = Vec::new();

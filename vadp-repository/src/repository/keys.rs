@@ -205,7 +205,7 @@ impl Repository {
     /// Fails when something is sealed with a key that this keyring lacks, and which would be lost with its slot.
     async fn require_all_epochs(&self) -> Result<()> {
         load::rebuild(&self.shared).await?;
-        self.shared.require_all_epochs()?;
+        self.shared.require_all()?;
         let unreadable = self.list_points(None).await?.unreadable.into_iter();
         match unreadable.map(|point| point.error).find(|error| error.kind() == ErrorKind::WrongKey) {
             Some(error) => Err(error),

@@ -120,10 +120,11 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
             tracing::warn!(index = %id, %error, "an index object is damaged; run a check");
             Ok((id, Err(error.to_string())))
         }
-        // Nor one that is sealed with a key that this keyring lacks: what was written with older ones is read and written on.
-        Err(error) if error.kind() == ErrorKind::WrongKey => {
-            tracing::warn!(index = %id, %error, "an index object is sealed with a newer key");
-            shared.note_missing_epoch();
+        // Nor one that is sealed with a newer key or written by a newer program: the rest is read and written on. But nothing may be
+        // removed then.
+        Err(error) if matches!(error.kind(), ErrorKind::WrongKey | ErrorKind::UnsupportedFormat) => {
+            tracing::warn!(index = %id, %error, "an index object is passed over");
+            shared.note_beyond(error.kind(), format!("{name}: {error}"));
             Ok((id, Err(error.to_string())))
         }
         Err(error) => Err(Error::new(error.kind(), format!("cannot read {name}")).with_source(error)),
