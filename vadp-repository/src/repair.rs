@@ -23,12 +23,15 @@ pub struct RepairPlan {
     /// Packs that no index object names, and that are to be named again.
     found: Vec<PackRecord>,
     packs: Vec<PackRepair>,
-    salvage: BTreeMap<PackId, Vec<(Content, Place)>>,
+    salvage: Salvage,
     /// Packs that the index is to forget.
     forget: Vec<PackId>,
     unreadable_points: Vec<PointId>,
     removes_points: bool,
 }
+
+/// Where in damaged packs is what only they have, as it lies there.
+type Salvage = BTreeMap<PackId, Vec<(Content, Place)>>;
 
 /// A damaged pack, and what can be had of it.
 #[non_exhaustive]

@@ -8,6 +8,7 @@ use crate::crypto::{Content, Keyring};
 use crate::error::Result;
 use crate::format::bytes::{ByteReader, u32_of};
 use crate::format::config::Config;
+use crate::format::export;
 use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::format::index::IndexObject;
 use crate::format::key_slot::{KeySlot, SlotKind, Stretch};
@@ -156,6 +157,9 @@ impl Fixed {
                 let head = PointHead { machine, created: 0, tags, disks: vec![disk], origin: None };
                 PointBody::parse(bytes, &head, 1 << 20).map(drop)
             }
+            Parse::ExportPrefix => export::parse_prefix(bytes).map(drop),
+            Parse::ExportHead => export::Record::parse(export::HEAD, bytes).map(drop),
+            Parse::ExportChunk => export::Record::parse(export::CHUNK, bytes).map(drop),
             Parse::Frame => crate::codec::decode(Encoding::Zstd, bytes.to_vec(), 1 << 20).map(drop),
         }
     }
@@ -176,7 +180,7 @@ impl Fixed {
 
 impl Parse {
     /// All there are. The order is that of the first bytes in fuzz/corpus/repository_object: add at the end.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Config,
         Self::KeySlot,
         Self::Keyring,
@@ -189,6 +193,9 @@ impl Parse {
         Self::PointHead,
         Self::PointBody,
         Self::Frame,
+        Self::ExportPrefix,
+        Self::ExportHead,
+        Self::ExportChunk,
     ];
 }
 
@@ -208,4 +215,7 @@ pub enum Parse {
     PointHead,
     PointBody,
     Frame,
+    ExportPrefix,
+    ExportHead,
+    ExportChunk,
 }

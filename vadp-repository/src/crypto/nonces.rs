@@ -10,8 +10,11 @@ use crate::{
     Result, Secret,
 };
 
-/// Keys (by their digests) and nonces of every seal of this process, and how often each was made.
-static SEALS: Mutex<BTreeMap<([u8; 32], [u8; 12]), u32>> = Mutex::new(BTreeMap::new());
+/// Keys (by their digests) and nonces, and how often each seal was made.
+type Seals = BTreeMap<([u8; 32], [u8; 12]), u32>;
+
+/// Every seal of this process.
+static SEALS: Mutex<Seals> = Mutex::new(BTreeMap::new());
 
 pub(super) fn note(key: blake3::Hash, nonce: [u8; 12]) {
     *SEALS.lock().unwrap().entry((*key.as_bytes(), nonce)).or_default() += 1;

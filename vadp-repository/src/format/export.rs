@@ -13,8 +13,8 @@ use crate::format::point::PointHead;
 use crate::ids::RepositoryId;
 
 const MAGIC: &[u8; 8] = b"VADPEXPO";
-const HEAD: u8 = 1;
-const CHUNK: u8 = 2;
+pub(crate) const HEAD: u8 = 1;
+pub(crate) const CHUNK: u8 = 2;
 const END: u8 = 3;
 /// Largest sealed head, in bytes: 64 MiB of metadata, and what else a point's head may have.
 const MAX_HEAD_BYTES: u32 = 80 << 20;
@@ -46,7 +46,9 @@ pub(crate) fn parse_prefix(prefix: &[u8]) -> Result<u32> {
         return Err(unsupported(version));
     }
     bytes.zeros(2)?;
-    bytes.u32()
+    let length = bytes.u32()?;
+    bytes.finish()?;
+    Ok(length)
 }
 
 /// What an export says before its chunks.

@@ -1,17 +1,15 @@
 //! The steps of a repair, each of which leaves no less than there was. See docs/repository-format.md, "Repair".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{RepairPlan, RepairReport};
-use crate::crypto::Content;
+use super::{RepairPlan, RepairReport, Salvage};
 use crate::error::{ErrorKind, Result};
 use crate::format::index::IndexObject;
 use crate::format::pack::PackRecord;
 use crate::ids::PackId;
-use crate::index::Place;
 use crate::prune::{PruneReport, compact, remove, rewrite, store_index};
 use crate::repository::lease::{self, Lease};
 use crate::repository::{PACKS, Shared, index_name, load, pack_of, point_name, tombstone_name};
@@ -79,7 +77,7 @@ async fn steps(shared: &Arc<Shared>, plan: RepairPlan, lease: &mut Lease) -> Res
 /// Writes the good chunks of damaged packs into new ones.
 async fn salvage(
     shared: &Arc<Shared>,
-    places: BTreeMap<PackId, Vec<(Content, Place)>>,
+    places: Salvage,
     lease: &mut Lease,
     report: &mut RepairReport,
 ) -> Result<Vec<PackRecord>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::{PackRepair, RepairPlan};
+use super::{PackRepair, RepairPlan, Salvage};
 use crate::check::{CheckDepth, Examined, examine};
 use crate::crypto::Content;
 use crate::error::Result;
@@ -74,7 +74,7 @@ async fn read_unnamed(shared: &Arc<Shared>, packs: &[PackId]) -> Result<Vec<Pack
 }
 
 /// The damaged packs, and where in them is what only they have.
-fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, BTreeMap<PackId, Vec<(Content, Place)>>) {
+fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, Salvage) {
     let mut problems: BTreeMap<PackId, &String> = BTreeMap::new();
     let state = &examined.packs;
     for (pack, problem) in state.bad_packs.iter().chain(&state.bad_frames) {
@@ -87,7 +87,7 @@ fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, BTreeMap<Pac
     let is_elsewhere = |content, id: &ChunkId| {
         index.places(content, id).any(|place| !problems.contains_key(&place.pack) && state.is_good(&place))
     };
-    let mut salvage: BTreeMap<PackId, Vec<(Content, Place)>> = BTreeMap::new();
+    let mut salvage = Salvage::new();
     let mut saved: HashSet<(Content, ChunkId)> = HashSet::new();
     let mut bad = Vec::new();
     for (pack, entry) in index.entries().filter(|(pack, _)| problems.contains_key(&pack.pack)) {

@@ -358,7 +358,7 @@ async fn two_repositories_live_through_everything() {
 }
 
 /// Has the process die at each operation of a store, before and after it is carried out, and looks at what is left. `CARE_STRIDE` 1 is
-/// each; by default it is each tenth, others for another seed.
+/// each; by default it is each twentieth, others for another seed.
 async fn die_everywhere(
     what: &str,
     store: &Arc<MemoryStore>,
@@ -366,7 +366,7 @@ async fn die_everywhere(
     judge: impl AsyncFn(Arc<MemoryStore>),
 ) {
     let mut crashes = 0_u64;
-    let stride = setting("CARE_STRIDE", 10);
+    let stride = setting("CARE_STRIDE", 20);
     'operations: for at in (seed() % stride..).step_by(stride as usize) {
         for after in [false, true] {
             let store = Arc::new(store.fork());

@@ -12,3 +12,4 @@ mod keys;
 mod repair;
 mod round_trip;
 mod support;
+mod threat;
