@@ -163,8 +163,7 @@ impl Repository {
 
     async fn put(&self, disk: &mut DiskWriter, chunk: ExportChunk) -> Result<()> {
         let ExportChunk { chunk, encoding, plain, bytes, .. } = chunk;
-        let decode =
-            move |_: &crate::repository::Shared| codec::decode(encoding, bytes.to_vec(), plain as usize);
+        let decode = move |_: &crate::repository::Shared| codec::decode(encoding, bytes, plain as usize);
         let bytes = self.shared.compute(decode).await?;
         disk.put(chunk, bytes).await.map_err(|error| match error.kind() {
             ErrorKind::InvalidInput => misplaced(error),

@@ -72,6 +72,8 @@ mod format;
 mod geometry;
 mod ids;
 mod index;
+#[cfg(feature = "nbd")]
+pub mod nbd;
 mod prune;
 mod read;
 mod repair;
@@ -95,8 +97,8 @@ pub use prune::{
     SHORTEST_GRACE,
 };
 pub use read::{
-    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
-    PointQuery, RestorePoint,
+    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, Extent, MapEntry, PointDisk, PointInfo,
+    PointListing, PointQuery, RestorePoint,
 };
 pub use repair::{PackRepair, RepairPlan, RepairReport};
 pub use repository::{InitOptions, KeyRotation, KeySlotInfo, KeySlotKind, Limits, Repository};

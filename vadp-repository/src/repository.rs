@@ -22,6 +22,7 @@ use crate::format::index::IndexObject;
 use crate::format::pack::PackRecord;
 use crate::ids::{IndexId, KeySlotId, RepositoryId};
 use crate::index::Index;
+use crate::read::ahead::ChunkCache;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
 
@@ -40,6 +41,9 @@ pub struct Limits {
     pub workers: usize,
     /// Size at which a data pack is closed: 1 MiB to 1 GiB, 64 MiB by default.
     pub pack_bytes: u32,
+    /// Most bytes of chunks that [`DiskReader::read_at`](crate::DiskReader::read_at) and what is built on it keep, over all disks: 64 MiB by
+    /// default, and four chunks at least. To this come 24 chunks that are on their way.
+    pub cache_bytes: u32,
     /// Time from looking for marks of a prune to the end of the commit after which a backup looks again; 5 minutes, which is well below
     /// the shortest grace period. For tests with shorter ones.
     #[doc(hidden)]
@@ -53,6 +57,7 @@ impl Default for Limits {
             in_flight_bytes: 64 << 20,
             workers,
             pack_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
             commit_window: Duration::from_secs(300),
         }
     }
@@ -185,6 +190,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Bytes on their way into packs.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// Chunks that were read lately.
+    pub(crate) cache: ChunkCache,
     workers: Arc<Semaphore>,
     index: RwLock<Index>,
     /// What the index has beside what is stored; only where packs are looked for.
@@ -193,9 +200,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn new(store: Arc<dyn ChunkStore>, config: Config, keys: OpenKeys, limits: Limits) -> Self {
+        let cache = ChunkCache::new(limits.cache_bytes, config.chunk_size);
         Self {
             store,
             config,
+            cache,
             digests: keys.keyring.digests(),
             keys: RwLock::new(keys),
             beyond: RwLock::default(),

@@ -160,7 +160,9 @@ impl Fixed {
             Parse::ExportPrefix => export::parse_prefix(bytes).map(drop),
             Parse::ExportHead => export::Record::parse(export::HEAD, bytes).map(drop),
             Parse::ExportChunk => export::Record::parse(export::CHUNK, bytes).map(drop),
-            Parse::Frame => crate::codec::decode(Encoding::Zstd, bytes.to_vec(), 1 << 20).map(drop),
+            Parse::Frame => {
+                crate::codec::decode(Encoding::Zstd, Bytes::copy_from_slice(bytes), 1 << 20).map(drop)
+            }
         }
     }
 

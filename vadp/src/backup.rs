@@ -11,9 +11,10 @@ use vim_api::dynamic::Element;
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 use vim_api::types::VirtualMachineConfigInfo;
 
-use crate::cbt::{self, Audit, ChangeId, Decision, Reason};
+use crate::capture::{self, Loss, Missing, PartName, Parts};
+use crate::cbt::{self, Audit, ChangeId, Decision};
 use crate::eligibility::{self, UnprotectedDisk};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::journal::Journal;
 use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
@@ -23,6 +24,7 @@ use crate::snapshot::{
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
 
+pub(crate) use disk::{decide, in_parent};
 pub use plan::{BackupPlan, PlannedDisk};
 
 /// Disks that are copied at a time.
@@ -44,6 +46,7 @@ pub struct Backup<'a> {
     track: bool,
     excluded: Vec<i32>,
     audit: Audit,
+    required: Vec<PartName>,
 }
 
 /// A committed backup.
@@ -57,6 +60,10 @@ pub struct BackupOutcome {
     pub consistency: Consistency,
     /// Why it is not what was wished for, if it is not: each attempt that failed.
     pub snapshot_attempts: Vec<SnapshotAttempt>,
+    /// Parts of the configuration that could not be captured.
+    pub not_captured: Vec<(PartName, Missing)>,
+    /// What a machine made anew from the restore point would not have as it was.
+    pub losses: Vec<Loss>,
     /// What runs that died had left, and was cleaned up first.
     pub swept: Swept,
     /// Earlier restore points that may lack changes, since an audit found their tracking to lie. Empty when it did not.
@@ -87,6 +94,14 @@ pub struct DiskOutcome {
     pub summary: DiskSummary,
 }
 
+/// What is known once the restore point is committed.
+struct Copied {
+    point: RestorePoint,
+    disks: Vec<DiskOutcome>,
+    not_captured: Vec<(PartName, Missing)>,
+    losses: Vec<Loss>,
+}
+
 impl<'a> Backup<'a> {
     /// Backs up all that is allocated.
     pub fn full(
@@ -105,6 +120,7 @@ impl<'a> Backup<'a> {
             track: true,
             excluded: Vec::new(),
             audit: Audit::default(),
+            required: Vec::new(),
         }
     }
 
@@ -150,6 +166,13 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// Makes these parts of the [configuration](crate::capture) a condition: without one of them there is no restore point.
+    /// Unless told, none is; what is missing is in [`BackupOutcome::not_captured`] and in the restore point.
+    pub fn require(mut self, parts: impl IntoIterator<Item = PartName>) -> Self {
+        self.required.extend(parts);
+        self
+    }
+
     /// Runs the backup. `on_event` is told what happens; it is called from any task and should return at once.
     ///
     /// Dropping the future stops the backup without a restore point; its snapshot stays in the journal, for the next run.
@@ -175,7 +198,7 @@ impl<'a> Backup<'a> {
         let record = guard.record().clone();
         let copied = self.copy(&guard, parent.as_ref(), &report).await;
         let released = guard.release(&report).await;
-        let (point, disks) = match (copied, &released) {
+        let Copied { point, disks, not_captured, losses } = match (copied, &released) {
             (Ok(done), _) => done,
             (Err(error), Ok(())) => return Err(error),
             (Err(error), Err(cleanup)) => {
@@ -185,7 +208,7 @@ impl<'a> Backup<'a> {
         };
         let lied: Vec<i32> = disks
             .iter()
-            .filter(|disk| disk.decision == Decision::Full(Reason::Distrusted))
+            .filter(|disk| matches!(&disk.decision, Decision::Full(reason) if reason.is_lasting()))
             .map(|d| d.key)
             .collect();
         let (mut suspects, mut tracking_error) = (Vec::new(), None);
@@ -193,13 +216,15 @@ impl<'a> Backup<'a> {
             suspects = self.suspects(&point, &lied).await?;
             tracking_error = cbt::reset(self.vm, self.journal).await.err();
         }
-        let SnapshotRecord { consistency, attempts } = record;
+        let SnapshotRecord { consistency, attempts, .. } = record;
         let cleanup_error = released.err();
         Ok(BackupOutcome {
             point,
             disks,
             consistency,
             snapshot_attempts: attempts,
+            not_captured,
+            losses,
             swept,
             suspects,
             tracking_error,
@@ -260,25 +285,30 @@ impl<'a> Backup<'a> {
         guard: &SnapshotGuard,
         parent: Option<&RestorePoint>,
         report: &Report<'_>,
-    ) -> Result<(RestorePoint, Vec<DiskOutcome>), Error> {
+    ) -> Result<Copied, Error> {
         let (snapshot, name) = (guard.snapshot(), guard.name());
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
         let config =
             config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
+        let parts = self.capture(&config).await?;
+        let losses = capture::losses(&config, &self.excluded);
+        let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
+        let not_captured = parts.missing().into_iter().map(missing).collect();
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
         let writer = self
             .repository
             .begin(draft)
             .await
             .map_err(|e| Error::repository("beginning a restore point", e))?;
-        let work = disk::Work { backup: self, snapshot, parent, writer: &writer, report };
+        let signs = cbt::signs_since(self.vm, parent).await?;
+        let work = disk::Work { backup: self, snapshot, parent, writer: &writer, report, signs: &signs };
         let done: Vec<(DiskOutcome, bytes::Bytes)> = futures::stream::iter(&disks)
             .map(|disk| work.run(disk))
             .buffered(PARALLEL_DISKS)
             .try_collect()
             .await?;
-        let metadata = self.metadata(&config, guard, excluded)?;
+        let metadata = self.metadata(&config, guard, excluded, (parts, losses.clone()))?;
         let mut disk_metadata = BTreeMap::new();
         let mut outcomes = Vec::new();
         for (outcome, metadata) in done {
@@ -288,7 +318,23 @@ impl<'a> Backup<'a> {
         let point = writer.commit(stored::encode(&metadata)?, disk_metadata).await;
         let point = point.map_err(|e| Error::repository("committing the restore point", e))?;
         report.tell(Event::Committed { point: &point.id().to_string() });
-        Ok((point, outcomes))
+        Ok(Copied { point, disks: outcomes, not_captured, losses })
+    }
+
+    /// What is to be kept of the machine beside its disks.
+    async fn capture(&self, config: &VirtualMachineConfigInfo) -> Result<Parts, Error> {
+        let parts = capture::gather(self.vm, config).await;
+        let lacking: Vec<String> = parts
+            .missing()
+            .into_iter()
+            .filter(|(name, _)| self.required.contains(name))
+            .map(|(name, missing)| format!("{name} ({missing})"))
+            .collect();
+        if lacking.is_empty() {
+            return Ok(parts);
+        }
+        let text = format!("{}: what is required was not captured: {}", self.vm.name(), lacking.join("; "));
+        Err(Error::new(ErrorKind::NotCaptured, text))
     }
 
     fn metadata(
@@ -296,12 +342,14 @@ impl<'a> Backup<'a> {
         config: &VirtualMachineConfigInfo,
         guard: &SnapshotGuard,
         excluded: Vec<UnprotectedDisk>,
+        captured: (Parts, Vec<Loss>),
     ) -> Result<MachineMetadata, Error> {
         let version = self.vm.client().version();
         let mut xml = vim_api::xml::Writer::new(version);
         config.encode("config", &mut xml);
         let identity = self.vm.identity().clone();
         let (name, snapshot, record) = (self.vm.name(), guard.name(), guard.record());
-        Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, version.id(), xml.finish()))
+        let config = (version.id(), xml.finish());
+        Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, config, captured))
     }
 }

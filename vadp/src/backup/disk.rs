@@ -3,7 +3,8 @@ use vadp_repository::{DiskReader, DiskSpec, PointWriter, RestorePoint};
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 
 use super::{Backup, DiskOutcome};
-use crate::cbt::{self, Answer, ChangedMap, Decision, Facts, ParentFacts, Reason};
+use crate::capture::Part;
+use crate::cbt::{self, Answer, ChangedMap, Decision, Facts, ParentFacts, Reason, Signs};
 use crate::error::{Error, ErrorKind};
 use crate::machine::DiskConfig;
 use crate::pipeline::{self, Scope};
@@ -17,6 +18,7 @@ pub(super) struct Work<'a> {
     pub(super) parent: Option<&'a RestorePoint>,
     pub(super) writer: &'a PointWriter,
     pub(super) report: &'a Report<'a>,
+    pub(super) signs: &'a Signs,
 }
 
 impl Work<'_> {
@@ -67,9 +69,10 @@ impl Work<'_> {
         let read = pipeline::copy(&*source, &scope, &mut writer, disk.key, to_read, self.report).await?;
         let summary = writer.finish().await.map_err(|e| Error::repository(context(), e))?;
         let transport = source.transport().to_owned();
+        let descriptor = Part::of_disk(source.descriptor().await);
         source.close().await?;
         self.report.tell(Event::DiskDone { key: disk.key });
-        let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport))?;
+        let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport, descriptor))?;
         let (key, capacity) = (disk.key, disk.capacity);
         Ok((DiskOutcome { key, capacity, decision, read, audited, transport, summary }, metadata))
     }
@@ -80,7 +83,7 @@ impl Work<'_> {
         disk: &DiskConfig,
         parent: Option<&ParentDisk>,
     ) -> Result<(Decision, Option<ChangedMap>), Error> {
-        let decision = decide(self.backup.full, disk, parent);
+        let decision = decide(self.backup.full, disk, parent, self.signs);
         let Decision::Incremental(since) = &decision else { return Ok((decision, None)) };
         match cbt::query(self.backup.vm.vm(), self.snapshot, disk.key, disk.capacity, since).await? {
             Answer::Map(map) => Ok((decision, Some(map))),
@@ -90,10 +93,10 @@ impl Work<'_> {
 }
 
 /// A disk of the latest restore point.
-pub(super) type ParentDisk = (DiskReader, DiskMetadata);
+pub(crate) type ParentDisk = (DiskReader, DiskMetadata);
 
 /// The disk in the latest restore point, if it has it.
-pub(super) fn in_parent(
+pub(crate) fn in_parent(
     point: Option<&RestorePoint>,
     disk: &DiskConfig,
 ) -> Result<Option<ParentDisk>, Error> {
@@ -110,7 +113,7 @@ pub(super) fn in_parent(
 }
 
 /// What the facts say, before the server is asked.
-pub(super) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>) -> Decision {
+pub(crate) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>, signs: &Signs) -> Decision {
     if full {
         return Decision::Full(Reason::Requested);
     }
@@ -120,10 +123,11 @@ pub(super) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>)
             change_id: parent_id.as_ref(),
             capacity: reader.capacity(),
             backing_uuid: metadata.backing_uuid.as_deref(),
-            distrusted: metadata.full_because == Some(Reason::Distrusted),
+            distrusted: metadata.full_because.as_ref().is_some_and(Reason::is_lasting),
         }),
         snapshot_change_id: disk.change_id.as_ref(),
         capacity: disk.capacity,
         backing_uuid: disk.backing_uuid.as_deref(),
+        signs,
     })
 }
