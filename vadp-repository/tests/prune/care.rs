@@ -367,7 +367,7 @@ async fn die_everywhere(
 ) {
     let mut crashes = 0_u64;
     let stride = setting("CARE_STRIDE", 20);
-    'operations: for at in (seed() % stride..).step_by(stride as usize) {
+    'operations: for at in (seed() % stride.min(5)..).step_by(stride as usize) {
         for after in [false, true] {
             let store = Arc::new(store.fork());
             let mut plan = FaultPlan::default();
@@ -391,7 +391,7 @@ async fn die_everywhere(
         }
     }
     println!("{what}: {crashes} crashes");
-    assert!(crashes * stride > 10, "{what} does hardly anything: {crashes}");
+    assert!(crashes > 10 / stride, "{what} does hardly anything: {crashes}");
 }
 
 /// Two repositories after some backups, of which one has a copy in the other.
