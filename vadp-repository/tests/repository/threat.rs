@@ -53,7 +53,8 @@ async fn a_password_costs_what_the_document_says() {
     let store = MemoryStore::new();
     let dynamic = Arc::clone(&store) as Arc<dyn ChunkStore>;
     Repository::init(dynamic, &Secret::password("a"), InitOptions::default()).await.unwrap();
-    let slot = store.objects()[&store.names("keys")[0]].clone();
+    let name = store.names("keys").remove(0);
+    let slot = store.objects()[&name].clone();
     let field = |at: usize| u32::from_le_bytes(slot[at..at + 4].try_into().unwrap());
     assert_eq!((slot[10], field(84), field(88), field(92)), (1, 64 * 1024, 3, 1));
 }
