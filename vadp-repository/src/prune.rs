@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod compact;
+mod rebuild;
 mod retention;
 pub(crate) mod rewrite;
 mod survey;
@@ -15,6 +16,7 @@ use crate::ids::{PackId, PointId};
 use crate::read::PointInfo;
 use crate::repository::{Repository, point_name};
 pub(crate) use apply::remove;
+pub use rebuild::RebuildReport;
 pub use retention::{KeepReason, Retention};
 pub(crate) use rewrite::store_index;
 use survey::Survey;

@@ -7,7 +7,7 @@ mod names;
 mod open;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::format::index::IndexObject;
 use crate::format::pack::PackRecord;
 use crate::ids::{IndexId, KeySlotId, RepositoryId};
-use crate::index::Index;
+use crate::index::{Index, IndexCache};
 use crate::read::ahead::ChunkCache;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
@@ -60,6 +60,43 @@ impl Default for Limits {
             cache_bytes: 64 << 20,
             commit_window: Duration::from_secs(300),
         }
+    }
+}
+
+/// How a repository is opened.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Memory and threads.
+    pub limits: Limits,
+    /// A folder of this machine for a copy of the index, which is made if need be: for repositories of many terabytes, and for stores that
+    /// answer slowly. The index then takes less than 8 bytes of memory for each chunk instead of 50, and is not read from the store again. Any number of
+    /// processes and repositories may share the folder. What is in it is sealed, is believed only as far as the store says the same, and
+    /// may be deleted at any time. None by default.
+    pub index_cache: Option<PathBuf>,
+    /// Entries up to which an index is not worth a file; 65,536. For tests with fewer.
+    #[doc(hidden)]
+    pub small_index: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { limits: Limits::default(), index_cache: None, small_index: 1 << 16 }
+    }
+}
+
+impl From<Limits> for OpenOptions {
+    fn from(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+}
+
+impl OpenOptions {
+    /// The options with a folder for the index.
+    #[must_use]
+    pub fn index_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.index_cache = Some(folder.into());
+        self
     }
 }
 
@@ -104,19 +141,23 @@ impl Repository {
         open::init(store, secret, options).await
     }
 
-    /// Opens a repository with the default [`Limits`].
+    /// Opens a repository with the default [`OpenOptions`].
     ///
     /// # Errors
     /// [`NotARepository`](ErrorKind::NotARepository), [`WrongKey`](ErrorKind::WrongKey),
     /// [`UnsupportedFormat`](ErrorKind::UnsupportedFormat), or [`Damaged`](ErrorKind::Damaged) when config, key slot or an index object
     /// cannot be trusted.
     pub async fn open(store: Arc<dyn ChunkStore>, secret: &Secret) -> Result<Self> {
-        Self::open_with(store, secret, Limits::default()).await
+        Self::open_with(store, secret, OpenOptions::default()).await
     }
 
-    /// Opens a repository; errors as in [`open`](Self::open).
-    pub async fn open_with(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Limits) -> Result<Self> {
-        open::open(store, secret, limits).await
+    /// Opens a repository, with [`OpenOptions`] or just with [`Limits`]; errors as in [`open`](Self::open).
+    pub async fn open_with(
+        store: Arc<dyn ChunkStore>,
+        secret: &Secret,
+        options: impl Into<OpenOptions>,
+    ) -> Result<Self> {
+        open::open(store, secret, options.into()).await
     }
 
     /// Makes a repository in a local directory, which is created if need be and must be empty; errors as in
@@ -196,10 +237,14 @@ pub(crate) struct Shared {
     index: RwLock<Index>,
     /// What the index has beside what is stored; only where packs are looked for.
     unnamed: Option<(IndexId, IndexObject)>,
+    pub(crate) index_cache: Option<Arc<IndexCache>>,
 }
 
 impl Shared {
-    fn new(store: Arc<dyn ChunkStore>, config: Config, keys: OpenKeys, limits: Limits) -> Self {
+    fn new(store: Arc<dyn ChunkStore>, config: Config, keys: OpenKeys, options: OpenOptions) -> Self {
+        let OpenOptions { limits, index_cache, small_index } = options;
+        let index_cache = index_cache
+            .map(|folder| Arc::new(IndexCache::new(&folder, small_index, config.repository, &keys.keyring)));
         let cache = ChunkCache::new(limits.cache_bytes, config.chunk_size);
         Self {
             store,
@@ -212,7 +257,8 @@ impl Shared {
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),
-            index: RwLock::new(Index::default()),
+            index: RwLock::new(Index::new(index_cache.clone())),
+            index_cache,
             unnamed: None,
         }
     }
@@ -220,11 +266,11 @@ impl Shared {
     /// The same repository with an index of its own, in which there are packs that no index object names. No backup may build on it.
     pub(crate) fn detached(&self, unnamed: Vec<PackRecord>) -> Result<Arc<Self>> {
         let keys = OpenKeys { keyring: self.keyring(), slot: self.own_slot() };
-        let mut detached = Self::new(Arc::clone(&self.store), self.config, keys, self.limits);
+        let mut detached = Self::new(Arc::clone(&self.store), self.config, keys, self.limits.into());
         if !unnamed.is_empty() {
             let (id, object) =
                 (IndexId::from_bytes(random()?), IndexObject { supersedes: Vec::new(), packs: unnamed });
-            detached.index_mut().add(id, Ok(&object))?;
+            detached.index_mut().add(id, &object)?;
             detached.unnamed = Some((id, object));
         }
         Ok(Arc::new(detached))

@@ -106,6 +106,8 @@ enum Command {
         /// The file, or - for the standard input.
         file: PathBuf,
     },
+    /// Names packs again whose index objects are lost or damaged, by what the packs say. Status 1 when some do not.
+    RebuildIndex,
     /// How large the repository is, what deduplication and compression save, and what each day added.
     Stats {
         /// Draw the growth into this file as well.
@@ -228,6 +230,13 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
         Command::Copy(copy) => copy.run(&repo, options.json).await?,
         Command::Export { point, file } => export::export(&repo, point, file, options.json).await?,
         Command::ImportPoint { file } => export::import(&repo, file, options.json).await?,
+        Command::RebuildIndex => {
+            let waiting = Waiting::begin(options.json, "asking packs");
+            let report = repo.rebuild_index().await?;
+            drop(waiting);
+            show::rebuilt(options.json, &report);
+            return Ok(report.damaged.is_empty());
+        }
         Command::Stats { svg } => {
             let waiting = Waiting::begin(options.json, "counting");
             let (statistics, growth) = (repo.statistics().await?, repo.growth().await?);

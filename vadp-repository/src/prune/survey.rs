@@ -141,7 +141,7 @@ impl Survey {
         let mut live: HashMap<PackId, u64> = HashMap::new();
         let mut several = Vec::new();
         for (content, id) in &self.needed {
-            let mut places = index.places(*content, id).filter(|place| is_whole(&place.pack));
+            let mut places = index.places(*content, id)?.into_iter().filter(|place| is_whole(&place.pack));
             let Some(first) = places.next() else {
                 has_losses = true;
                 if self.despite_losses {
@@ -160,7 +160,7 @@ impl Survey {
         several.sort_unstable();
         let mut chosen = HashMap::new();
         for (content, id) in several {
-            let places = index.places(content, &id).filter(|place| is_whole(&place.pack));
+            let places = index.places(content, &id)?.into_iter().filter(|place| is_whole(&place.pack));
             // Packs without a tombstone, and among those the ones that hold most already: so the others get empty.
             let best = places.max_by_key(|place| {
                 let pack = place.pack;
@@ -172,9 +172,10 @@ impl Survey {
             }
         }
         let mut held: HashMap<PackId, u64> = HashMap::new();
-        index
-            .entries()
-            .for_each(|(pack, entry)| *held.entry(pack.pack).or_default() += u64::from(entry.stored));
+        for entry in index.entries()? {
+            let (pack, entry) = entry?;
+            *held.entry(pack.pack).or_default() += u64::from(entry.stored);
+        }
         drop(index);
         (self.held, self.live, self.chosen) = (held, live, chosen);
         (self.named, self.has_losses) = (named, has_losses);

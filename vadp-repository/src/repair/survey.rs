@@ -28,7 +28,7 @@ pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
             examined = examine(&shared, CheckDepth::Deep).await?;
         }
     }
-    let (packs, salvage) = judge(&shared, &examined);
+    let (packs, salvage) = judge(&shared, &examined)?;
     // What is neither named nor of use may stay as it is.
     let of_use = |pack: &PackId| named.contains(pack) || salvage.contains_key(pack);
     let bad: BTreeSet<PackId> = packs.iter().map(|repair| repair.pack).collect();
@@ -74,7 +74,7 @@ async fn read_unnamed(shared: &Arc<Shared>, packs: &[PackId]) -> Result<Vec<Pack
 }
 
 /// The damaged packs, and where in them is what only they have.
-fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, Salvage) {
+fn judge(shared: &Shared, examined: &Examined) -> Result<(Vec<PackRepair>, Salvage)> {
     let mut problems: BTreeMap<PackId, &String> = BTreeMap::new();
     let state = &examined.packs;
     for (pack, problem) in state.bad_packs.iter().chain(&state.bad_frames) {
@@ -84,17 +84,22 @@ fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, Salvage) {
         problems.entry(*pack).or_insert(problem);
     }
     let index = shared.index();
-    let is_elsewhere = |content, id: &ChunkId| {
-        index.places(content, id).any(|place| !problems.contains_key(&place.pack) && state.is_good(&place))
+    let is_elsewhere = |content, id: &ChunkId| -> Result<bool> {
+        let places = index.places(content, id)?;
+        Ok(places.iter().any(|place| !problems.contains_key(&place.pack) && state.is_good(place)))
     };
     let mut salvage = Salvage::new();
     let mut saved: HashSet<(Content, ChunkId)> = HashSet::new();
     let mut bad = Vec::new();
-    for (pack, entry) in index.entries().filter(|(pack, _)| problems.contains_key(&pack.pack)) {
+    for entry in index.entries()? {
+        let (pack, entry) = entry?;
+        if !problems.contains_key(&pack.pack) {
+            continue;
+        }
         let place = Place { pack: pack.pack, header: pack.header, entry };
         match state.is_good(&place) {
             false => bad.push((pack.content, place)),
-            true if is_elsewhere(pack.content, &entry.id) => {}
+            true if is_elsewhere(pack.content, &entry.id)? => {}
             true if saved.insert((pack.content, entry.id)) => {
                 salvage.entry(pack.pack).or_default().push((pack.content, place));
             }
@@ -104,7 +109,7 @@ fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, Salvage) {
     let mut lost: BTreeMap<PackId, u64> = BTreeMap::new();
     for (content, place) in bad {
         let id = place.entry.id;
-        if !saved.contains(&(content, id)) && !is_elsewhere(content, &id) {
+        if !saved.contains(&(content, id)) && !is_elsewhere(content, &id)? {
             *lost.entry(place.pack).or_default() += 1;
         }
     }
@@ -115,7 +120,7 @@ fn judge(shared: &Shared, examined: &Examined) -> (Vec<PackRepair>, Salvage) {
         salvaged: salvage.get(&pack).map_or(0, |places| places.len() as u64),
         lost: lost.get(&pack).copied().unwrap_or(0),
     });
-    (packs.collect(), salvage)
+    Ok((packs.collect(), salvage))
 }
 
 /// Whether a point is damaged, and not only beyond this program or keyring.

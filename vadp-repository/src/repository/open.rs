@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    CONFIG, InitOptions, KEYS, Limits, OpenKeys, Repository, Shared, config_name, id_of, keys, load,
+    CONFIG, InitOptions, KEYS, Limits, OpenKeys, OpenOptions, Repository, Shared, blocking, config_name,
+    id_of, keys, load,
 };
 use crate::crypto::{Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::{CHUNK_SIZES, Config};
 use crate::ids::RepositoryId;
+use crate::index::Index;
 use crate::secret::Secret;
 use crate::store::ChunkStore;
 
@@ -36,11 +38,17 @@ pub(super) async fn init(
         ErrorKind::AlreadyExists => occupied(&*store).with_source(error),
         _ => error,
     })?;
-    Ok(Repository { shared: Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), limits)) })
+    Ok(Repository {
+        shared: Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), limits.into())),
+    })
 }
 
-pub(super) async fn open(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Limits) -> Result<Repository> {
-    limits.check()?;
+pub(super) async fn open(
+    store: Arc<dyn ChunkStore>,
+    secret: &Secret,
+    options: OpenOptions,
+) -> Result<Repository> {
+    options.limits.check()?;
     let object =
         store.get(&config_name()?, Config::BYTES as u64).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::Damaged => {
@@ -53,8 +61,12 @@ pub(super) async fn open(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Li
     let config = Config::parse(&object)?;
     let (keyring, slot) = keys::open_slot(&*store, config.repository, secret).await?;
     Config::verify(&object, &keyring.digests())?;
-    let shared = Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), limits));
+    let shared = Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), options));
+    if let Some(cache) = shared.index_cache.clone() {
+        *shared.index_mut() = blocking(move || Ok(Index::from_cache(Some(cache)))).await?;
+    }
     load::refresh(&shared).await?;
+    load::store(&shared).await?;
     Ok(Repository { shared })
 }
 
