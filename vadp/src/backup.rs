@@ -15,11 +15,12 @@ use crate::capture::{self, Loss, Missing, PartName, Parts};
 use crate::cbt::{self, Audit, ChangeId, Decision};
 use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::{Error, ErrorKind};
+use crate::held::{ConvertedTemplate, MigrationBar};
 use crate::journal::Journal;
 use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
 use crate::snapshot::{
-    Consistency, QuiescePolicy, SnapshotAttempt, SnapshotGuard, SnapshotRecord, Sweeper, Swept,
+    Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotGuard, SnapshotRecord, Sweeper, Swept,
 };
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
@@ -47,6 +48,8 @@ pub struct Backup<'a> {
     excluded: Vec<i32>,
     audit: Audit,
     required: Vec<PartName>,
+    bar_migration: bool,
+    convert_template: bool,
 }
 
 /// A committed backup.
@@ -70,6 +73,8 @@ pub struct BackupOutcome {
     pub suspects: Vec<PointId>,
     /// Why tracking did not begin anew after such a find, if it did not: backups of that disk are full until it does.
     pub tracking_error: Option<Error>,
+    /// Whether the snapshot's removal left links in the machine's disks, and what became of them.
+    pub consolidation: Consolidation,
     /// What could not be given back after the commit. It stands in the journal, and the next run tries again.
     pub cleanup_error: Option<Error>,
 }
@@ -121,6 +126,8 @@ impl<'a> Backup<'a> {
             excluded: Vec::new(),
             audit: Audit::default(),
             required: Vec::new(),
+            bar_migration: false,
+            convert_template: false,
         }
     }
 
@@ -166,6 +173,20 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// Has the vCenter not migrate the machine while it is backed up (`VixDiskLib_PrepareForAccess`). Off unless told: it takes
+    /// [`privileges::MIGRATION_BAR`](crate::privileges::MIGRATION_BAR). A host alone moves nothing, and is not asked.
+    pub fn bar_migration(mut self, bar: bool) -> Self {
+        self.bar_migration = bar;
+        self
+    }
+
+    /// Makes a machine of a template for the backup, and a template of it again afterwards. Off unless told: then a template is
+    /// refused. It takes [`privileges::TEMPLATE`](crate::privileges::TEMPLATE).
+    pub fn convert_template(mut self, convert: bool) -> Self {
+        self.convert_template = convert;
+        self
+    }
+
     /// Makes these parts of the [configuration](crate::capture) a condition: without one of them there is no restore point.
     /// Unless told, none is; what is missing is in [`BackupOutcome::not_captured`] and in the restore point.
     pub fn require(mut self, parts: impl IntoIterator<Item = PartName>) -> Self {
@@ -182,10 +203,23 @@ impl<'a> Backup<'a> {
     /// stays in the journal.
     pub async fn run(self, on_event: impl Fn(Event<'_>) + Send + Sync) -> Result<BackupOutcome, Error> {
         let report = Report(&on_event);
-        let swept = Sweeper::new(self.journal).sweep(self.vm.client()).await?;
+        let swept = Sweeper::new(self.journal).through(self.transport).sweep(self.vm.client()).await?;
         if swept != Swept::default() {
             report.tell(Event::Swept(&swept));
         }
+        let template = match self.convert_template {
+            true => ConvertedTemplate::take(self.vm, self.journal).await?,
+            false => None,
+        };
+        let done = self.run_on_machine(swept, &report).await;
+        let returned = match template {
+            Some(template) => template.release().await,
+            None => Ok(()),
+        };
+        with_cleanup(done, returned)
+    }
+
+    async fn run_on_machine(&self, swept: Swept, report: &Report<'_>) -> Result<BackupOutcome, Error> {
         eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
         let parent = match self.full {
             true => None,
@@ -194,13 +228,31 @@ impl<'a> Backup<'a> {
         if self.track {
             self.switch_tracking_on().await;
         }
-        let guard = SnapshotGuard::take(self.vm, self.journal, &self.quiesce, &report).await?;
+        let bar = match self.bar_migration {
+            true => MigrationBar::take(self.vm, self.journal, self.transport).await?,
+            false => None,
+        };
+        let done = self.run_with_snapshot(swept, parent, report).await;
+        let returned = match bar {
+            Some(bar) => bar.release().await,
+            None => Ok(()),
+        };
+        with_cleanup(done, returned)
+    }
+
+    async fn run_with_snapshot(
+        &self,
+        swept: Swept,
+        parent: Option<RestorePoint>,
+        report: &Report<'_>,
+    ) -> Result<BackupOutcome, Error> {
+        let guard = SnapshotGuard::take(self.vm, self.journal, &self.quiesce, report).await?;
         let record = guard.record().clone();
-        let copied = self.copy(&guard, parent.as_ref(), &report).await;
-        let released = guard.release(&report).await;
+        let copied = self.copy(&guard, parent.as_ref(), report).await;
+        let released = guard.release(report).await;
         let Copied { point, disks, not_captured, losses } = match (copied, &released) {
             (Ok(done), _) => done,
-            (Err(error), Ok(())) => return Err(error),
+            (Err(error), Ok(_)) => return Err(error),
             (Err(error), Err(cleanup)) => {
                 tracing::error!(%cleanup, "the snapshot of a failed backup stays in the journal");
                 return Err(error);
@@ -217,7 +269,10 @@ impl<'a> Backup<'a> {
             tracking_error = cbt::reset(self.vm, self.journal).await.err();
         }
         let SnapshotRecord { consistency, attempts, .. } = record;
-        let cleanup_error = released.err();
+        let (consolidation, cleanup_error) = match released {
+            Ok(consolidation) => (consolidation, None),
+            Err(error) => (Consolidation::NotNeeded, Some(error)),
+        };
         Ok(BackupOutcome {
             point,
             disks,
@@ -228,6 +283,7 @@ impl<'a> Backup<'a> {
             swept,
             suspects,
             tracking_error,
+            consolidation,
             cleanup_error,
         })
     }
@@ -351,5 +407,25 @@ impl<'a> Backup<'a> {
         let (name, snapshot, record) = (self.vm.name(), guard.name(), guard.record());
         let config = (version.id(), xml.finish());
         Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, config, captured))
+    }
+}
+
+/// What was committed is not undone by what could not be given back; what failed is the first failure's.
+fn with_cleanup(
+    done: Result<BackupOutcome, Error>,
+    returned: Result<(), Error>,
+) -> Result<BackupOutcome, Error> {
+    match (done, returned) {
+        (Ok(mut done), Err(error)) => {
+            if let Some(later) = done.cleanup_error.replace(error) {
+                tracing::error!(%later, "more than one thing of a backup stays in the journal");
+            }
+            Ok(done)
+        }
+        (Err(error), Err(cleanup)) => {
+            tracing::error!(%cleanup, "something of a failed backup stays in the journal");
+            Err(error)
+        }
+        (done, Ok(())) => done,
     }
 }

@@ -53,6 +53,18 @@ pub enum Intent {
         /// The snapshot's name.
         name: String,
     },
+    /// A machine that its server is not to move.
+    Access {
+        /// The machine.
+        vm: VmIdentity,
+        /// As whom it is barred. It is the owner's, so that any run can lift it.
+        identity: String,
+    },
+    /// A template that is to be a machine for a while.
+    Template {
+        /// The template.
+        vm: VmIdentity,
+    },
 }
 
 /// An intent in the journal. It stays there until [`settle`](Self::settle): dropping it does not remove it, and leaves it

@@ -15,6 +15,8 @@ mod bad_input;
 mod capture;
 #[path = "workflow/eligibility.rs"]
 mod eligibility;
+#[path = "workflow/held.rs"]
+mod held;
 #[path = "workflow/journey.rs"]
 mod journey;
 #[path = "workflow/preflight.rs"]
