@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::ids::{ChunkId, KeySlotId, MachineId, PackId, PointId};
 use crate::repository::Repository;
+pub(crate) use inspect::{Examined, examine};
 
 /// How far a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +27,7 @@ pub enum CheckDepth {
         /// How many parts there are.
         of: u32,
     },
-    /// All that is quick, and every byte of every pack is read, opened and verified.
+    /// All that is quick, and every byte of every pack is read, opened and verified, also of packs that have not the right size.
     Deep,
 }
 
@@ -123,7 +124,7 @@ impl Repository {
         {
             return Err(Error::invalid(format!("there is no part {part} of {of}: parts are counted from 1")));
         }
-        inspect::run(&self.shared, depth).await
+        Ok(examine(&self.shared, depth).await?.report)
     }
 }
 

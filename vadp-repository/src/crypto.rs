@@ -1,5 +1,8 @@
 //! Keys, seals and digests, see docs/repository-format.md, "Keys".
 
+#[cfg(test)]
+mod nonces;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -13,6 +16,8 @@ use crate::ids::ChunkId;
 pub(crate) const TAG_BYTES: usize = 16;
 
 const MAX_EPOCHS: u32 = 1024;
+/// So many epochs fit into a u32 whatever the gaps are.
+const LARGEST_GAP: u32 = 1 << 20;
 
 /// Random bytes of the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
@@ -34,6 +39,12 @@ pub(crate) struct Keyring {
 struct Epoch {
     number: u32,
     key: [u8; 32],
+}
+
+impl Epoch {
+    fn copy(&self) -> Self {
+        Self { number: self.number, key: self.key }
+    }
 }
 
 impl Keyring {
@@ -81,15 +92,8 @@ impl Keyring {
 
     /// The key of one object.
     pub(crate) fn object_key(&self, header: &ObjectHeader, object: &[u8; 16]) -> Result<SealKey> {
-        let epoch = self.epochs.iter().find(|epoch| epoch.number == header.epoch).ok_or_else(|| {
-            Error::new(
-                ErrorKind::WrongKey,
-                format!(
-                    "the object was sealed in key epoch {}, which this key slot lacks: use a newer slot",
-                    header.epoch
-                ),
-            )
-        })?;
+        let epoch = self.epochs.iter().find(|epoch| epoch.number == header.epoch);
+        let epoch = epoch.ok_or_else(|| self.no_epoch(header.epoch))?;
         let mut material = Zeroizing::new([0_u8; 32 + ObjectHeader::BYTES + 16]);
         let (key, rest) = material.split_at_mut(32);
         key.copy_from_slice(&epoch.key);
@@ -97,6 +101,15 @@ impl Keyring {
         place.copy_from_slice(&header.to_bytes());
         rest.copy_from_slice(object);
         SealKey::derive("vadp-repository v1 object", &*material)
+    }
+
+    /// The key of an exported file, whose keyring this is.
+    pub(crate) fn export_key(&self) -> Result<SealKey> {
+        let mut material = Zeroizing::new([0_u8; 64]);
+        let (identity, epoch) = material.split_at_mut(32);
+        identity.copy_from_slice(&self.identity);
+        epoch.copy_from_slice(&self.newest().map_or([0; 32], |epoch| epoch.key));
+        SealKey::derive("vadp-repository v1 export", &*material)
     }
 
     /// What the keys of the files in which this machine keeps the index are derived from.
@@ -110,6 +123,61 @@ impl Keyring {
             chunk: blake3::derive_key("vadp-repository v1 chunk id", &self.identity),
             page: blake3::derive_key("vadp-repository v1 page id", &self.identity),
             config: blake3::derive_key("vadp-repository v1 config", &self.identity),
+        }
+    }
+
+    /// This keyring with a new epoch. Its number leaves a gap, so that two rotations that do not know of each other do not give one number
+    /// to two keys.
+    pub(crate) fn with_new_epoch(&self) -> Result<Self> {
+        let full = || {
+            Error::invalid("the keyring has no room for one more epoch: copy the points to a new repository")
+        };
+        let gap = u32::from_le_bytes(random()?) % LARGEST_GAP;
+        let number = self.current_epoch().checked_add(1 + gap).ok_or_else(full)?;
+        let next = Self { identity: self.identity, epochs: vec![Epoch { number, key: random()? }] };
+        self.joined(&next)
+    }
+
+    /// The epochs of both.
+    pub(crate) fn joined(&self, other: &Self) -> Result<Self> {
+        // The capacity is enough: growing would leave copies of the keys behind.
+        let mut joined = Self {
+            identity: self.identity,
+            epochs: Vec::with_capacity(self.epochs.len() + other.epochs.len()),
+        };
+        joined.epochs.extend(self.epochs.iter().map(Epoch::copy));
+        for epoch in &other.epochs {
+            match joined.epochs.iter().find(|own| own.number == epoch.number) {
+                Some(own) if own.key == epoch.key => {}
+                Some(_) => {
+                    return Err(Error::damaged(format!(
+                        "two key slots disagree about key epoch {}",
+                        epoch.number
+                    )));
+                }
+                None => joined.epochs.push(epoch.copy()),
+            }
+        }
+        joined.epochs.sort_unstable_by_key(|epoch| epoch.number);
+        match self.identity == other.identity && joined.epochs.len() <= MAX_EPOCHS as usize {
+            true => Ok(joined),
+            false => Err(Error::damaged(
+                "the keyrings of two key slots do not fit together, or have too many epochs",
+            )),
+        }
+    }
+
+    fn no_epoch(&self, epoch: u32) -> Error {
+        match epoch > self.current_epoch() {
+            true => Error::new(
+                ErrorKind::WrongKey,
+                format!(
+                    "the object was sealed in key epoch {epoch}, which this keyring lacks: the keys were rotated since; open the \
+                     repository again, and if that does not help, rotate once more with the secrets of all holders"
+                ),
+            ),
+            // Epochs are only ever added at the end, so nobody has sealed anything in this one.
+            false => Error::damaged(format!("the object claims key epoch {epoch}, which there never was")),
         }
     }
 
@@ -158,6 +226,8 @@ pub(crate) enum NonceAt {
     First,
     /// Point body.
     Second,
+    /// A record of an export, by its number.
+    Record(u64),
 }
 
 impl NonceAt {
@@ -166,6 +236,7 @@ impl NonceAt {
             Self::Offset(offset) => (0, offset),
             Self::First => (1, 0),
             Self::Second => (1, 1),
+            Self::Record(number) => (2, number),
         };
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&domain.to_be_bytes());
@@ -175,22 +246,32 @@ impl NonceAt {
 }
 
 /// AES-256-GCM under one derived key.
-pub(crate) struct SealKey(LessSafeKey);
+pub(crate) struct SealKey {
+    cipher: LessSafeKey,
+    #[cfg(test)]
+    name: blake3::Hash,
+}
 
 impl SealKey {
     pub(crate) fn derive(context: &str, material: &[u8]) -> Result<Self> {
         let key = Zeroizing::new(blake3::derive_key(context, material));
-        let key = UnboundKey::new(&AES_256_GCM, &*key).map_err(|source| {
+        let unbound = UnboundKey::new(&AES_256_GCM, &*key).map_err(|source| {
             Error::new(ErrorKind::Internal, "the cipher refused its key").with_source(source)
         })?;
-        Ok(Self(LessSafeKey::new(key)))
+        Ok(Self {
+            cipher: LessSafeKey::new(unbound),
+            #[cfg(test)]
+            name: blake3::hash(&*key),
+        })
     }
 
     /// Encrypts `buffer[from..]` in place and appends the tag.
     pub(crate) fn seal_tail(&self, at: NonceAt, aad: &[u8], buffer: &mut Vec<u8>, from: usize) -> Result<()> {
+        #[cfg(test)]
+        nonces::note(self.name, at.bytes());
         let nonce = Nonce::assume_unique_for_key(at.bytes());
         let tail = buffer.get_mut(from..).unwrap_or_default();
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), tail).map_err(|source| {
+        let tag = self.cipher.seal_in_place_separate_tag(nonce, Aad::from(aad), tail).map_err(|source| {
             Error::new(ErrorKind::Internal, "the cipher could not seal").with_source(source)
         })?;
         buffer.extend_from_slice(tag.as_ref());
@@ -208,7 +289,7 @@ impl SealKey {
     /// Opens a seal in place, and gives the length of what was sealed, which is at the beginning; `None` as for [`open`](Self::open).
     pub(crate) fn open_in_place(&self, at: NonceAt, aad: &[u8], sealed: &mut [u8]) -> Option<usize> {
         let nonce = Nonce::assume_unique_for_key(at.bytes());
-        self.0.open_in_place(nonce, Aad::from(aad), sealed).ok().map(|plain| plain.len())
+        self.cipher.open_in_place(nonce, Aad::from(aad), sealed).ok().map(|plain| plain.len())
     }
 
     /// Opens a seal; `None` when the bytes, the associated data or the key are not those of the seal.
@@ -216,7 +297,7 @@ impl SealKey {
         let (text, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG_BYTES)?)?;
         let mut plain = vec![0; text.len()];
         let nonce = Nonce::assume_unique_for_key(at.bytes());
-        self.0.open_separate_gather(nonce, Aad::from(aad), text, tag, &mut plain).ok()?;
+        self.cipher.open_separate_gather(nonce, Aad::from(aad), text, tag, &mut plain).ok()?;
         Some(plain)
     }
 }

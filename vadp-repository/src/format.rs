@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod config;
+pub(crate) mod export;
 pub(crate) mod header;
 pub(crate) mod index;
 pub(crate) mod key_slot;

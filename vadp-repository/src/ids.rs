@@ -131,6 +131,15 @@ impl fmt::Display for MachineId {
     }
 }
 
+/// The name of a restore point in all repositories: the one for which it was made, and its name there. Copies keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The repository in which the point was made.
+    pub repository: RepositoryId,
+    /// The name that it has, or had, there.
+    pub point: PointId,
+}
+
 /// Longest name of a machine or disk, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 1024;
 

@@ -65,8 +65,10 @@
 mod check;
 mod codec;
 pub mod conformance;
+mod copy;
 mod crypto;
 mod error;
+mod export;
 mod format;
 mod geometry;
 mod ids;
@@ -75,6 +77,7 @@ mod index;
 pub mod nbd;
 mod prune;
 mod read;
+mod repair;
 mod repository;
 #[doc(hidden)]
 pub mod seam;
@@ -86,8 +89,10 @@ mod time;
 mod write;
 
 pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
+pub use copy::{Copied, Progress};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
-pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
+pub use export::Exported;
+pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, Origin, PackId, PointId, RepositoryId};
 pub use prune::{
     KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, RebuildReport,
     Retention, SHORTEST_GRACE,
@@ -96,7 +101,8 @@ pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, Extent, MapEntry, PointDisk,
     PointInfo, PointListing, PointQuery, RestorePoint,
 };
-pub use repository::{InitOptions, Limits, OpenOptions, Repository};
+pub use repair::{PackRepair, RepairPlan, RepairReport};
+pub use repository::{InitOptions, KeyRotation, KeySlotInfo, KeySlotKind, Limits, OpenOptions, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::{DayGrowth, Statistics};
 pub use store::{

@@ -1,11 +1,10 @@
 //! Giving back what no restore point needs: planned first, then applied. See docs/repository-format.md, "Pruning".
 
 mod apply;
-mod compact;
-mod lease;
+pub(crate) mod compact;
 mod rebuild;
 mod retention;
-mod rewrite;
+pub(crate) mod rewrite;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -16,8 +15,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{PackId, PointId};
 use crate::read::PointInfo;
 use crate::repository::{Repository, point_name};
+pub(crate) use apply::remove;
 pub use rebuild::RebuildReport;
 pub use retention::{KeepReason, Retention};
+pub(crate) use rewrite::store_index;
 use survey::Survey;
 
 /// The shortest time that a pack stays marked before it is deleted. Backups look at the marks within it, right before they commit.
@@ -34,6 +35,12 @@ pub struct PruneOptions {
     pub grace: Duration,
     /// Packs of which less than so many percent are needed are written anew without the rest; 30 by default, 0 never, 100 at any loss.
     pub rewrite_below: u8,
+    /// Packs that are smaller than a quarter of a full one are merged when there are at least so many of a kind: small incremental
+    /// backups leave many; 8 by default, at least 2, 0 never.
+    pub merge_from: u32,
+    /// Whether to prune although something that restore points need is lost. Repair first: what is still there of it, but not where it
+    /// ought to be, may be given back otherwise.
+    pub despite_losses: bool,
     /// Whether the caller vouches that nobody writes to the repository meanwhile, nor has begun to: then nothing has to wait.
     exclusive: bool,
     /// How long a lease is good for.
@@ -47,8 +54,10 @@ impl Default for PruneOptions {
             retention: Retention::keep_all(),
             grace,
             rewrite_below: 30,
+            merge_from: 8,
+            despite_losses: false,
             exclusive: false,
-            lease: lease::VALID,
+            lease: crate::repository::lease::VALID,
         }
     }
 }
@@ -77,6 +86,7 @@ impl PruneOptions {
         match (self.exclusive, self.grace >= SHORTEST_GRACE) {
             (false, false) => Err(Error::invalid("the grace period of a prune is at least 15 minutes")),
             _ if self.rewrite_below > 100 => Err(Error::invalid("rewrite_below is a share in percent")),
+            _ if self.merge_from == 1 => Err(Error::invalid("merging takes at least two packs")),
             _ => Ok(self.grace),
         }
     }
@@ -94,6 +104,8 @@ pub enum PackAction {
     Mark,
     /// It is mostly dead: what is needed of it is written into a new pack, and it is marked.
     Rewrite,
+    /// It is small, as many others are: what is needed of them is written into fewer new packs, and it is marked.
+    Merge,
     /// It was marked, and a newer restore point needs it: the mark is taken off.
     Restore,
     /// It was marked long ago, and is still not needed: it is deleted.
@@ -145,6 +157,8 @@ pub struct PruneReport {
     pub packs_marked: u64,
     /// Packs that were written anew without what nobody needs, and marked.
     pub packs_rewritten: u64,
+    /// Small packs that were written anew together with others, and marked.
+    pub packs_merged: u64,
     /// Packs whose marks were taken off, since newer points need them.
     pub packs_restored: u64,
     /// Packs that were deleted.
@@ -183,10 +197,10 @@ impl Repository {
             .collect();
         let going =
             points.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.point.id).collect();
-        let mut survey = Survey::default();
+        let mut survey = Survey::new(options.despite_losses);
         survey.look(&self.shared, &going).await?;
         let now = survey.newest().map_or_else(SystemTime::now, |newest| newest.max(SystemTime::now()));
-        let packs = survey.plan(&self.shared, now, grace, options.rewrite_below);
+        let packs = survey.plan(&self.shared, now, grace, &options);
         Ok(PrunePlan { repository: self.clone(), options, survey, points, packs })
     }
 
@@ -257,7 +271,7 @@ impl PrunePlan {
             shared: &repository.shared,
             grace,
             lease: options.lease,
-            rewrite_below: options.rewrite_below,
+            options: &options,
             is_alone: options.exclusive && options.grace == Duration::ZERO,
             planned: packs.into_iter().map(|pack| (pack.pack, pack.action)).collect(),
         };
@@ -292,6 +306,7 @@ impl fmt::Display for PrunePlan {
             (PackAction::Delete, "packs are deleted: marked before, and not needed"),
             (PackAction::Mark, "packs are marked: nothing needs them, a later prune deletes them"),
             (PackAction::Rewrite, "packs are written anew: most of them is not needed"),
+            (PackAction::Merge, "packs are merged: there are many small ones"),
             (PackAction::Restore, "packs lose their mark: newer restore points need them"),
             (PackAction::Wait, "packs wait: not needed, and younger than the grace period"),
             (PackAction::Forget, "packs are forgotten: missing, and not needed"),

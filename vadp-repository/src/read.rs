@@ -68,6 +68,10 @@ impl Shared {
         let damaged = self.index().damaged().len();
         let why = match damaged {
             0 => String::new(),
+            _ if self.has_beyond() => {
+                " (index objects are sealed with a newer key or written by a newer program: open the repository again)"
+                    .to_owned()
+            }
             _ => format!(" ({damaged} index objects are damaged)"),
         };
         Error::damaged(format!("{what} is missing: the index names no pack that holds it{why}")).at_chunk(id)
@@ -89,7 +93,7 @@ impl Shared {
     /// Opens, decodes and verifies a sealed chunk.
     pub(crate) fn verify(&self, content: Content, place: &Place, sealed: Bytes) -> Result<Bytes> {
         let Place { pack, header, entry } = place;
-        let encoded = pack::open_chunk(*pack, header, &self.keyring, entry, sealed)?;
+        let encoded = pack::open_chunk(*pack, header, &self.keyring(), entry, sealed)?;
         let plain = codec::decode(entry.encoding, encoded, entry.plain as usize)
             .map_err(|error| error.at_pack(*pack).at_chunk(entry.id))?;
         match self.digests.id(content, &plain) == entry.id {

@@ -1,6 +1,7 @@
 //! An open repository, and what its parts share.
 
 mod keys;
+pub(crate) mod lease;
 pub(crate) mod load;
 mod names;
 mod open;
@@ -17,12 +18,16 @@ use crate::crypto::{Digests, Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::Config;
 use crate::format::header::{ObjectHeader, ObjectKind};
-use crate::ids::{KeySlotId, RepositoryId};
+use crate::format::index::IndexObject;
+use crate::format::pack::PackRecord;
+use crate::ids::{IndexId, KeySlotId, RepositoryId};
 use crate::index::{Index, IndexCache};
 use crate::read::ahead::ChunkCache;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
 
+pub use keys::{KeyRotation, KeySlotInfo, KeySlotKind};
+pub(crate) use keys::{open_by, seal_slot};
 pub(crate) use names::*;
 
 /// How much memory and how many threads a repository may use in this process. Not stored.
@@ -174,14 +179,6 @@ impl Repository {
         Self::open(Arc::new(store), secret).await
     }
 
-    /// Adds a key slot, so that `secret` opens the repository too.
-    ///
-    /// # Errors
-    /// [`KeyProvider`](ErrorKind::KeyProvider) or [`Store`](ErrorKind::Store).
-    pub async fn add_key(&self, secret: &Secret) -> Result<KeySlotId> {
-        keys::add_slot(&*self.shared.store, self.id(), &self.shared.keyring, secret).await
-    }
-
     /// The repository's name for ever.
     pub fn id(&self) -> RepositoryId {
         self.shared.config.repository
@@ -210,11 +207,25 @@ impl fmt::Debug for Repository {
     }
 }
 
+/// The keyring, and the slot out of which it came.
+struct OpenKeys {
+    keyring: Arc<Keyring>,
+    slot: KeySlotId,
+}
+
+impl OpenKeys {
+    fn new(keyring: Keyring, slot: KeySlotId) -> Self {
+        Self { keyring: Arc::new(keyring), slot }
+    }
+}
+
 /// What everything that works on an open repository shares.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ChunkStore>,
     pub(crate) config: Config,
-    pub(crate) keyring: Keyring,
+    keys: RwLock<OpenKeys>,
+    /// An index object that is beyond this keyring or program, and why.
+    beyond: RwLock<Option<(ErrorKind, String)>>,
     pub(crate) digests: Digests,
     pub(crate) codec: Codec,
     pub(crate) limits: Limits,
@@ -224,27 +235,76 @@ pub(crate) struct Shared {
     pub(crate) cache: ChunkCache,
     workers: Arc<Semaphore>,
     index: RwLock<Index>,
+    /// What the index has beside what is stored; only where packs are looked for.
+    unnamed: Option<(IndexId, IndexObject)>,
     pub(crate) index_cache: Option<Arc<IndexCache>>,
 }
 
 impl Shared {
-    fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, options: OpenOptions) -> Self {
+    fn new(store: Arc<dyn ChunkStore>, config: Config, keys: OpenKeys, options: OpenOptions) -> Self {
         let OpenOptions { limits, index_cache, small_index } = options;
         let index_cache = index_cache
-            .map(|folder| Arc::new(IndexCache::new(&folder, small_index, config.repository, &keyring)));
+            .map(|folder| Arc::new(IndexCache::new(&folder, small_index, config.repository, &keys.keyring)));
         let cache = ChunkCache::new(limits.cache_bytes, config.chunk_size);
         Self {
             store,
             config,
             cache,
-            digests: keyring.digests(),
-            keyring,
+            digests: keys.keyring.digests(),
+            keys: RwLock::new(keys),
+            beyond: RwLock::default(),
             codec: Codec::new(),
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),
             index: RwLock::new(Index::new(index_cache.clone())),
             index_cache,
+            unnamed: None,
+        }
+    }
+
+    /// The same repository with an index of its own, in which there are packs that no index object names. No backup may build on it.
+    pub(crate) fn detached(&self, unnamed: Vec<PackRecord>) -> Result<Arc<Self>> {
+        let keys = OpenKeys { keyring: self.keyring(), slot: self.own_slot() };
+        let mut detached = Self::new(Arc::clone(&self.store), self.config, keys, self.limits.into());
+        if !unnamed.is_empty() {
+            let (id, object) =
+                (IndexId::from_bytes(random()?), IndexObject { supersedes: Vec::new(), packs: unnamed });
+            detached.index_mut().add(id, &object)?;
+            detached.unnamed = Some((id, object));
+        }
+        Ok(Arc::new(detached))
+    }
+
+    /// What objects are sealed with. A rotation of keys replaces it by one that holds more.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner).keyring)
+    }
+
+    /// The key slot that has opened the repository here.
+    fn own_slot(&self) -> KeySlotId {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).slot
+    }
+
+    fn set_keys(&self, keys: OpenKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.beyond.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes that an index object is beyond this keyring or program.
+    pub(crate) fn note_beyond(&self, kind: ErrorKind, why: String) {
+        *self.beyond.write().unwrap_or_else(PoisonError::into_inner) = Some((kind, why));
+    }
+
+    pub(crate) fn has_beyond(&self) -> bool {
+        self.beyond.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Fails when the index has objects that are beyond this keyring or program, so that it cannot be said what is in the repository.
+    pub(crate) fn require_all(&self) -> Result<()> {
+        match &*self.beyond.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some((kind, why)) => Err(Error::new(*kind, why)),
         }
     }
 
@@ -270,7 +330,7 @@ impl Shared {
 
     /// The header of a new object.
     pub(crate) fn new_header(&self, kind: ObjectKind) -> Result<ObjectHeader> {
-        let (epoch, repository) = (self.keyring.current_epoch(), self.config.repository);
+        let (epoch, repository) = (self.keyring().current_epoch(), self.config.repository);
         Ok(ObjectHeader { kind, epoch, repository, salt: random()? })
     }
 

@@ -8,6 +8,7 @@ use crate::crypto::{Content, Keyring};
 use crate::error::Result;
 use crate::format::bytes::{ByteReader, u32_of};
 use crate::format::config::Config;
+use crate::format::export;
 use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::format::index::IndexObject;
 use crate::format::key_slot::{KeySlot, SlotKind, Stretch};
@@ -142,7 +143,8 @@ impl Fixed {
         let counters = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
         let disk = DiskHead { key: key.to_owned(), capacity, parent: None, counters };
         let tags = [("tag".to_owned(), "value".to_owned())].into();
-        let head = PointHead { machine: MachineId::new(machine)?, created, tags, disks: vec![disk] };
+        let head =
+            PointHead { machine: MachineId::new(machine)?, created, tags, disks: vec![disk], origin: None };
         let pages = pages.iter().copied().map(ChunkId).collect();
         let disk = DiskBody { metadata: Bytes::from_static(b"disk"), pages };
         let body = PointBody { metadata: Bytes::from_static(b"point"), disks: vec![disk] };
@@ -184,9 +186,12 @@ impl Fixed {
                 let disk =
                     DiskHead { key: "d".to_owned(), capacity: 1 << 40, parent: None, counters: [0; 10] };
                 let (machine, tags) = (MachineId::new("m")?, Default::default());
-                let head = PointHead { machine, created: 0, tags, disks: vec![disk] };
+                let head = PointHead { machine, created: 0, tags, disks: vec![disk], origin: None };
                 PointBody::parse(bytes, &head, 1 << 20).map(drop)
             }
+            Parse::ExportPrefix => export::parse_prefix(bytes).map(drop),
+            Parse::ExportHead => export::Record::parse(export::HEAD, bytes).map(drop),
+            Parse::ExportChunk => export::Record::parse(export::CHUNK, bytes).map(drop),
             Parse::Frame => {
                 crate::codec::decode(Encoding::Zstd, Bytes::copy_from_slice(bytes), 1 << 20).map(drop)
             }
@@ -209,7 +214,7 @@ impl Fixed {
 
 impl Parse {
     /// All there are. The order is that of the first bytes in fuzz/corpus/repository_object: add at the end.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Config,
         Self::KeySlot,
         Self::Keyring,
@@ -222,6 +227,9 @@ impl Parse {
         Self::PointHead,
         Self::PointBody,
         Self::Frame,
+        Self::ExportPrefix,
+        Self::ExportHead,
+        Self::ExportChunk,
     ];
 }
 
@@ -241,4 +249,7 @@ pub enum Parse {
     PointHead,
     PointBody,
     Frame,
+    ExportPrefix,
+    ExportHead,
+    ExportChunk,
 }

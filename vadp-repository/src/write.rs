@@ -6,8 +6,7 @@ mod packer;
 mod point;
 mod run;
 
-pub(crate) use packer::Packer;
-pub(crate) use run::PAGE_PACK_BYTES;
+pub(crate) use packer::{Packers, full_pack_bytes};
 
 pub use disk::{DiskSpec, DiskWriter};
 pub use point::{PointDraft, PointWriter};

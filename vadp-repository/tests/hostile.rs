@@ -27,8 +27,10 @@ fn bodies() -> Vec<(Parse, Vec<u8>)> {
     let index = [u32(1), vec![6; 16], u32(2), group.clone(), group].concat();
     let disk = [&blob(b"disk")[..], &(1_u64 << 30).to_le_bytes(), &[0; 16], &[0; 80]].concat();
     let tags = [u32(1), blob(b"k"), blob(b"v")].concat();
-    let extension = [&[1, 0, 0][..], &blob(b"later")].concat();
-    let head = [blob(b"machine"), vec![0; 8], tags, u32(1), disk, u32(1), extension].concat();
+    let origin = [&[1, 0, 0][..], &blob(&[8; 32])].concat();
+    let extension = [&[2, 0, 0][..], &blob(b"later")].concat();
+    let head = [blob(b"machine"), vec![0; 8], tags, u32(1), disk, u32(2), origin, extension].concat();
+    let export = [u32(1 << 20), blob(&head), blob(b"metadata"), blob(b"of disk")].concat();
     let body = [blob(b"metadata"), blob(b"of disk"), u32(1024), vec![3; 1024 * 32]].concat();
     let keyring = [vec![1; 32], u32(2), u32(1), vec![2; 32], u32(5), vec![3; 32]].concat();
     vec![
@@ -37,6 +39,7 @@ fn bodies() -> Vec<(Parse, Vec<u8>)> {
         (Parse::PointHead, head),
         (Parse::PointBody, body),
         (Parse::Keyring, keyring),
+        (Parse::ExportHead, export),
     ]
 }
 
@@ -52,6 +55,7 @@ fn objects() -> Vec<(Parse, Vec<u8>)> {
         (Parse::Point, fixed.point("m", 0, "d", 1 << 30, &[[1; 32]]).unwrap()),
         (Parse::Page, fixed.page(&[[1; 32]])),
         (Parse::Frame, frame.to_vec()),
+        (Parse::ExportPrefix, [&b"VADPEXPO"[..], &[1, 0, 0, 0], &200_u32.to_le_bytes()].concat()),
     ]
 }
 
@@ -129,7 +133,7 @@ proptest! {
 
     #[test]
     fn altered_objects_never_panic(
-        which in 0..12_usize,
+        which in 0..14_usize,
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
     ) {
         let mut all = bodies();

@@ -112,24 +112,41 @@ pub(crate) fn cbt(cases: u32, seed: Option<u32>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tries prunes on so many lives of a repository, so many with a crash at each operation, and so many runs of processes that are killed.
+/// Tries all that is done to repositories on so many lives, so many with a crash at each operation, and so many runs of processes that
+/// are killed.
 pub(crate) fn repository(lives: u32, crashes: u32, kills: u32, seed: Option<u32>) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(seed_of_the_clock);
     println!(
         "campaign repository: seed {seed}, {lives} lives, {crashes} with crashes, {kills} runs with kills"
     );
     let status = Command::new("cargo")
-        .args(["test", "--quiet", "-p", "vadp-repository", "--test", "prune", "--", "--nocapture"])
+        .args([
+            "test",
+            "--quiet",
+            "-p",
+            "vadp-repository",
+            "--test",
+            "prune",
+            "--test",
+            "repository",
+            "--",
+            "--nocapture",
+        ])
         .current_dir(workspace::root()?)
         .env("PRUNE_LIVES", lives.to_string())
         .env("PRUNE_CRASHES", crashes.to_string())
         .env("PRUNE_KILLS", kills.to_string())
+        .env("CARE_LIVES", lives.to_string())
+        .env("CARE_CRASHES", crashes.to_string())
+        .env("CARE_STRIDE", "1")
+        .env("REPAIR_CASES", lives.to_string())
+        .env("REPAIR_SEED", seed.to_string())
         .env("PRUNE_SEED", seed.to_string())
         .status()
         .context("cannot run cargo, which runs the tests")?;
     ensure!(
         status.success(),
-        "a prune is wrong: the last line with PRUNE_SEED repeats the case; write a test of its own for it with the fix"
+        "something is lost or left: the last line with PRUNE_SEED or REPAIR_SEED repeats the case; write a test of its own for it with the fix"
     );
     println!("campaign repository: found nothing");
     Ok(())

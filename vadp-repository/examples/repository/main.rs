@@ -1,8 +1,12 @@
 //! A backup repository by hand: `cargo run -p vadp-repository --example repository -- --help`.
 
 mod chart;
+mod copy;
+mod export;
 mod extract;
 mod import;
+mod key;
+mod repair;
 #[cfg(all(unix, feature = "nbd"))]
 mod serve;
 mod show;
@@ -84,6 +88,24 @@ enum Command {
     },
     /// Gives up restore points by rules, and gives back what none needs.
     Prune(Prune),
+    /// Mends what is damaged, and says what is lost. Status 1 when something is.
+    Repair(repair::Repair),
+    /// Who may open the repository: key slots, and the keys behind them.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Copies restore points into another repository.
+    Copy(copy::Copy),
+    /// Writes a restore point as one file, sealed with a password of its own: VADP_REPOSITORY_FILE_PASSWORD, or asked for.
+    Export {
+        point: String,
+        /// A file that is not there yet, or - for the standard output.
+        file: PathBuf,
+    },
+    /// Reads a restore point that `export` has written.
+    ImportPoint {
+        /// The file, or - for the standard input.
+        file: PathBuf,
+    },
     /// Names packs again whose index objects are lost or damaged, by what the packs say. Status 1 when some do not.
     RebuildIndex,
     /// How large the repository is, what deduplication and compression save, and what each day added.
@@ -134,6 +156,12 @@ struct Prune {
     /// Write packs anew of which less than so many percent are needed.
     #[arg(long, default_value_t = 30)]
     rewrite_below: u8,
+    /// Merge small packs when there are at least so many; 0 never.
+    #[arg(long, default_value_t = 8)]
+    merge_from: u32,
+    /// Prune although something is lost. Repair first.
+    #[arg(long)]
+    despite_losses: bool,
     /// Delete at once. You vouch that no backup runs, on any machine.
     #[arg(long)]
     nobody_writes: bool,
@@ -153,7 +181,9 @@ async fn main() -> anyhow::Result<()> {
 async fn run(options: &Options) -> anyhow::Result<bool> {
     let address = options.store.clone().or_else(|| std::env::var("VADP_REPOSITORY").ok());
     let address = address.context("which repository? Say --store, or set VADP_REPOSITORY")?;
-    let secret = Secret::password(terminal::password(matches!(options.command, Command::Init { .. }))?);
+    let is_new = matches!(options.command, Command::Init { .. });
+    let password = terminal::password(&terminal::REPOSITORY, is_new)?;
+    let secret = Secret::password(password.as_str());
     if let Command::Init { chunk_size } = options.command {
         let store = open_store(&address, true)?;
         let repo = Repository::init(store, &secret, InitOptions::with_chunk_size(chunk_size)).await?;
@@ -195,6 +225,11 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             return Ok(report.is_ok());
         }
         Command::Prune(prune) => prune.run(&repo, options.json).await?,
+        Command::Repair(repair) => return repair.run(&repo, options.json).await,
+        Command::Key(key) => key.run(&repo, &password, options.json).await?,
+        Command::Copy(copy) => copy.run(&repo, options.json).await?,
+        Command::Export { point, file } => export::export(&repo, point, file, options.json).await?,
+        Command::ImportPoint { file } => export::import(&repo, file, options.json).await?,
         Command::RebuildIndex => {
             let waiting = Waiting::begin(options.json, "asking packs");
             let report = repo.rebuild_index().await?;
@@ -240,6 +275,7 @@ impl Prune {
         let mut options = PruneOptions::new(retention);
         options.grace = Duration::from_secs(self.grace.saturating_mul(60));
         options.rewrite_below = self.rewrite_below;
+        (options.merge_from, options.despite_losses) = (self.merge_from, self.despite_losses);
         if self.nobody_writes {
             options = options.danger_nobody_writes();
         }

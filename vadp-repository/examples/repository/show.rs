@@ -61,6 +61,11 @@ pub fn point(is_json: bool, point: &RestorePoint) {
 }
 
 pub fn check(is_json: bool, report: &CheckReport) {
+    line(is_json, &checked(report), || report.to_string());
+}
+
+/// What a check has found, as JSON.
+pub fn checked(report: &CheckReport) -> Value {
     let damage = report.damage.iter().map(|damage| {
         let lost = damage.lost.iter().map(|lost| {
             json!({"point": lost.point.to_string(), "machine": lost.machine.as_str(), "disk": lost.disk,
@@ -68,12 +73,11 @@ pub fn check(is_json: bool, report: &CheckReport) {
         });
         json!({"object": damage.object, "problem": damage.problem, "lost": lost.collect::<Vec<_>>()})
     });
-    let value = json!({
+    json!({
         "ok": report.is_ok(), "points": report.points, "packs": report.packs, "chunks": report.chunks,
         "verified_bytes": report.verified_bytes, "damage": damage.collect::<Vec<_>>(),
         "unneeded_bytes": report.leftovers.unneeded_bytes, "orphan_packs": report.leftovers.packs.len(),
-    });
-    line(is_json, &value, || report.to_string());
+    })
 }
 
 pub fn plan(is_json: bool, plan: &PrunePlan, is_quiet: bool) {
@@ -88,7 +92,7 @@ pub fn plan(is_json: bool, plan: &PrunePlan, is_quiet: bool) {
     if is_json {
         let value = json!({
             "points": points.collect::<Vec<_>>(), "keep": of(PackAction::Keep), "wait": of(PackAction::Wait),
-            "mark": of(PackAction::Mark), "rewrite": of(PackAction::Rewrite), "restore": of(PackAction::Restore),
+            "mark": of(PackAction::Mark), "rewrite": of(PackAction::Rewrite), "merge": of(PackAction::Merge), "restore": of(PackAction::Restore),
             "delete": of(PackAction::Delete), "forget": of(PackAction::Forget),
         });
         println!("{value}");
@@ -104,17 +108,18 @@ pub fn pruned(is_json: bool, report: &PruneReport) {
         report.damaged.iter().map(|(pack, why)| json!({"pack": pack.to_string(), "why": why})).collect();
     let value = json!({
         "points_removed": report.points_removed, "packs_marked": report.packs_marked,
-        "packs_rewritten": report.packs_rewritten, "packs_restored": report.packs_restored,
+        "packs_rewritten": report.packs_rewritten, "packs_merged": report.packs_merged, "packs_restored": report.packs_restored,
         "packs_deleted": report.packs_deleted, "bytes_written": report.bytes_written,
         "bytes_deleted": report.bytes_deleted, "bytes_marked": report.bytes_marked,
         "refused": refused, "damaged": damaged,
     });
     line(is_json, &value, || {
         let mut text = format!(
-            "{} restore points removed, {} packs marked, {} rewritten, {} deleted: {} given back, {} more by a later prune",
+            "{} restore points removed, {} packs marked, {} rewritten, {} merged, {} deleted: {} given back, {} more by a later prune",
             report.points_removed,
             report.packs_marked,
             report.packs_rewritten,
+            report.packs_merged,
             report.packs_deleted,
             size(report.bytes_deleted),
             size(report.bytes_marked)

@@ -5,20 +5,41 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use vadp_repository::Progress;
 
-const VARIABLE: &str = "VADP_REPOSITORY_PASSWORD";
+/// A password: the variable in which it may be, and the question for it.
+pub struct Password {
+    variable: &'static str,
+    prompt: &'static str,
+}
+
+pub const REPOSITORY: Password =
+    Password { variable: "VADP_REPOSITORY_PASSWORD", prompt: "Password of the repository: " };
+pub const NEW: Password =
+    Password { variable: "VADP_REPOSITORY_NEW_PASSWORD", prompt: "New password of the repository: " };
+pub const TO: Password =
+    Password { variable: "VADP_REPOSITORY_TO_PASSWORD", prompt: "Password of the other repository: " };
+pub const FILE: Password =
+    Password { variable: "VADP_REPOSITORY_FILE_PASSWORD", prompt: "Password of the file: " };
+
+impl Password {
+    pub fn in_environment(&self) -> anyhow::Result<Option<String>> {
+        let password = std::env::var(self.variable).ok();
+        ensure!(password.as_deref() != Some(""), "{} is empty", self.variable);
+        Ok(password)
+    }
+}
 
 /// From the environment, or asked for without showing what is typed; twice for a new one.
-pub fn password(is_new: bool) -> anyhow::Result<String> {
-    if let Ok(password) = std::env::var(VARIABLE) {
-        ensure!(!password.is_empty(), "{VARIABLE} is empty");
+pub fn password(which: &Password, is_new: bool) -> anyhow::Result<String> {
+    if let Some(password) = which.in_environment()? {
         return Ok(password);
     }
     if !std::io::stdin().is_terminal() {
-        bail!("there is no terminal to ask for the password: set {VARIABLE}");
+        bail!("there is no terminal to ask for the password: set {}", which.variable);
     }
-    let password = ask("Password of the repository: ")?;
-    ensure!(!password.is_empty(), "a repository without a password would be open to everybody");
+    let password = ask(which.prompt)?;
+    ensure!(!password.is_empty(), "without a password it would be open to everybody");
     if is_new {
         ensure!(ask("Once more: ")? == password, "these were two passwords");
     }
@@ -80,6 +101,41 @@ pub fn bar(is_json: bool, bytes: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// Shows how far something has come.
+pub fn progress(bar: &ProgressBar) -> impl Fn(Progress) + Send + Sync {
+    let bar = bar.clone();
+    move |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.done_bytes);
+    }
+}
+
+/// The standard output, for bytes.
+#[cfg(unix)]
+pub fn output() -> anyhow::Result<tokio::fs::File> {
+    use std::os::fd::AsFd;
+    let file = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    Ok(tokio::fs::File::from_std(file))
+}
+
+/// The standard input, for bytes.
+#[cfg(unix)]
+pub fn input() -> anyhow::Result<tokio::fs::File> {
+    use std::os::fd::AsFd;
+    let file = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(tokio::fs::File::from_std(file))
+}
+
+#[cfg(not(unix))]
+pub fn output() -> anyhow::Result<tokio::fs::File> {
+    bail!("pipes are not supported here: name a file")
+}
+
+#[cfg(not(unix))]
+pub fn input() -> anyhow::Result<tokio::fs::File> {
+    bail!("pipes are not supported here: name a file")
 }
 
 /// Something that takes a while. Nothing is shown without a terminal.

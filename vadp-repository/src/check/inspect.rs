@@ -10,11 +10,27 @@ use super::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::key_slot::{self, KeySlot};
-use crate::ids::{ChunkId, KeySlotId, PackId};
+use crate::ids::{ChunkId, KeySlotId, PackId, PointId};
 use crate::read::point_ids;
 use crate::repository::{CONFIG, FOLDERS, KEYS, Shared, index_name, key_name, load, pack_name, point_name};
 
-pub(super) async fn run(shared: &Arc<Shared>, depth: CheckDepth) -> Result<CheckReport> {
+/// A report, and what a repair needs to know beside it.
+pub(crate) struct Examined {
+    pub(crate) report: CheckReport,
+    pub(crate) packs: PackState,
+    /// Points that cannot be opened, for whatever reason.
+    pub(crate) unreadable_points: Vec<PointId>,
+    has_losses: bool,
+}
+
+impl Examined {
+    /// Whether something that points need cannot be had.
+    pub(crate) fn has_losses(&self) -> bool {
+        self.has_losses
+    }
+}
+
+pub(crate) async fn examine(shared: &Arc<Shared>, depth: CheckDepth) -> Result<Examined> {
     // Points are listed before the index is loaded and packs are listed after: so whatever a listed point needs is seen,
     // however many backups end meanwhile.
     let points = point_ids(shared).await?;
@@ -53,8 +69,10 @@ pub(super) async fn run(shared: &Arc<Shared>, depth: CheckDepth) -> Result<Check
             lost: Vec::new(),
         });
     }
+    let (unreadable_points, has_losses) =
+        (losses.points.keys().copied().collect(), !losses.ranges.is_empty());
     attribute(shared, &packs, losses, &mut report)?;
-    Ok(report)
+    Ok(Examined { report, packs, unreadable_points, has_losses })
 }
 
 /// Key slots, and objects that are not ours.
@@ -185,7 +203,7 @@ fn with_sources(error: &Error) -> String {
 
 /// A range of a disk that is lost.
 pub(super) fn lost_range(
-    point: crate::ids::PointId,
+    point: PointId,
     machine: &crate::ids::MachineId,
     disk: &str,
     bytes: Range<u64>,

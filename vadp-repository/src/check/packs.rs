@@ -9,24 +9,24 @@ use futures::StreamExt;
 use super::inspect::damage_of;
 use super::{CheckDepth, CheckReport};
 use crate::error::Result;
-use crate::format::pack::{PackEntry, parse_pack};
+use crate::format::pack::{MAX_BYTES, PackEntry, parse_pack};
 use crate::ids::{ChunkId, PackId};
 use crate::index::{IndexedPack, Place};
 use crate::repository::{PACKS, Shared, load, pack_name, pack_of};
 
 /// What is wrong with packs.
 #[derive(Default)]
-pub(super) struct PackState {
+pub(crate) struct PackState {
     /// Missing or of another size: nothing in them counts on.
-    pub(super) bad_packs: BTreeMap<PackId, String>,
+    pub(crate) bad_packs: BTreeMap<PackId, String>,
     /// Chunks whose bytes are bad.
-    pub(super) bad_chunks: BTreeMap<(PackId, ChunkId), String>,
-    /// Packs whose header or trailer is bad. Their chunks can be read; the index could not be rebuilt from them.
-    pub(super) bad_frames: BTreeMap<PackId, String>,
+    pub(crate) bad_chunks: BTreeMap<(PackId, ChunkId), String>,
+    /// Packs whose header, trailer or size is bad. What of their chunks is not bad can be read; the index could not be rebuilt from them.
+    pub(crate) bad_frames: BTreeMap<PackId, String>,
 }
 
 impl PackState {
-    pub(super) fn is_good(&self, place: &Place) -> bool {
+    pub(crate) fn is_good(&self, place: &Place) -> bool {
         !self.bad_packs.contains_key(&place.pack)
             && !self.bad_chunks.contains_key(&(place.pack, place.entry.id))
     }
@@ -56,12 +56,16 @@ pub(super) async fn inspect(
         indexed.retain(|pack| present.contains_key(&pack.pack) || named.contains(&pack.pack));
     }
     for pack in &indexed {
-        let problem = match present.get(&pack.pack) {
-            Some(size) if *size == pack.size => continue,
-            Some(size) => format!("the pack has {size} bytes instead of {}", pack.size),
-            None => "the pack is missing".to_owned(),
-        };
-        state.bad_packs.insert(pack.pack, problem);
+        match present.get(&pack.pack) {
+            Some(size) if *size == pack.size => {}
+            Some(size) => {
+                let problem = format!("the pack has {size} bytes instead of {}", pack.size);
+                // Who reads it can tell which of its chunks are good.
+                let place = if depth.reads(pack.pack) { &mut state.bad_frames } else { &mut state.bad_packs };
+                place.insert(pack.pack, problem);
+            }
+            None => _ = state.bad_packs.insert(pack.pack, "the pack is missing".to_owned()),
+        }
     }
     if depth != CheckDepth::Quick {
         let mut entries: HashMap<PackId, Vec<PackEntry>> = HashMap::new();
@@ -75,7 +79,8 @@ pub(super) async fn inspect(
         for pack in indexed {
             if depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack) {
                 let entries = entries.remove(&pack.pack).unwrap_or_default();
-                read_pack(shared, pack, entries, &mut state, report).await?;
+                let size = present.get(&pack.pack).copied().unwrap_or(pack.size);
+                read_pack(shared, (pack, size), entries, &mut state, report).await?;
             }
         }
     }
@@ -85,12 +90,12 @@ pub(super) async fn inspect(
 /// Reads a pack and verifies its frame and every chunk that the index says is in it.
 async fn read_pack(
     shared: &Arc<Shared>,
-    pack: IndexedPack,
+    (pack, size): (IndexedPack, u64),
     entries: Vec<PackEntry>,
     state: &mut PackState,
     report: &mut CheckReport,
 ) -> Result<()> {
-    let object = match shared.store.get(&pack_name(pack.pack)?, pack.size).await {
+    let object = match shared.store.get(&pack_name(pack.pack)?, size.min(MAX_BYTES)).await {
         Ok(object) => object,
         Err(error) if error.is_not_found() => {
             load::rebuild(shared).await?;
@@ -105,8 +110,9 @@ async fn read_pack(
         }
     };
     report.verified_bytes += object.len() as u64;
-    let frame = check_frame(shared, pack, &entries, object.clone()).await;
-    if let Err(error) = frame {
+    if !state.bad_frames.contains_key(&pack.pack)
+        && let Err(error) = check_frame(shared, pack, &entries, object.clone()).await
+    {
         state.bad_frames.insert(pack.pack, damage_of(error)?);
     }
     let checks = entries.into_iter().map(|entry| {
@@ -129,7 +135,7 @@ async fn check_frame(
     object: Bytes,
 ) -> Result<()> {
     let record = shared
-        .compute(move |shared| parse_pack(pack.pack, shared.config.repository, &shared.keyring, &object));
+        .compute(move |shared| parse_pack(pack.pack, shared.config.repository, &shared.keyring(), &object));
     let record = record.await?;
     let listed: HashSet<(ChunkId, u32)> =
         record.entries.iter().map(|entry| (entry.id, entry.offset)).collect();

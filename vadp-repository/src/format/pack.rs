@@ -15,6 +15,9 @@ use crate::ids::{ChunkId, PackId, RepositoryId};
 const FOOTER_MAGIC: &[u8; 8] = b"VADPPEND";
 const FOOTER_BYTES: usize = 12;
 
+/// Largest pack that is read, in bytes: what offsets in it can count.
+pub(crate) const MAX_BYTES: u64 = u32::MAX as u64;
+
 /// One chunk or page in a pack, as trailer and index list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PackEntry {

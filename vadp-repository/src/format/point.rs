@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::{ByteReader, ByteWriter, u32_of};
 use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::format::page::PAGE_SLOTS;
-use crate::ids::{ChunkId, MAX_NAME_BYTES, MachineId, PointId, RepositoryId};
+use crate::ids::{ChunkId, MAX_NAME_BYTES, MachineId, Origin, PointId, RepositoryId};
 
 /// Largest point that is read, in bytes.
 pub(crate) const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -17,6 +17,9 @@ pub(crate) const MAX_BYTES: u64 = 256 * 1024 * 1024;
 pub(crate) const HEAD_AT: usize = ObjectHeader::BYTES + 8;
 /// Most disks in a point.
 pub(crate) const MAX_DISKS: usize = 4096;
+
+/// The extension of a head that says of what the point is a copy.
+const ORIGIN: u16 = 1;
 
 const DISK_HEAD_BYTES: usize = 4 + 8 + 16 + 10 * 8;
 
@@ -28,6 +31,8 @@ pub(crate) struct PointHead {
     pub(crate) created: i64,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) disks: Vec<DiskHead>,
+    /// Of what a copy is one.
+    pub(crate) origin: Option<Origin>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +159,7 @@ impl Lengths {
 }
 
 impl PointHead {
-    fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = ByteWriter::with_capacity(256 + self.disks.len() * (DISK_HEAD_BYTES + 64));
         bytes.text(self.machine.as_str())?;
         bytes.i64(self.created);
@@ -170,7 +175,12 @@ impl PointHead {
             bytes.array(disk.parent.unwrap_or(PointId::from_bytes([0; 16])).as_bytes());
             disk.counters.iter().for_each(|counter| bytes.u64(*counter));
         }
-        bytes.u32(0);
+        bytes.u32(u32::from(self.origin.is_some()));
+        if let Some(Origin { repository, point }) = self.origin {
+            bytes.u16(ORIGIN);
+            bytes.u8(0);
+            bytes.blob(&[*repository.as_bytes(), *point.as_bytes()].concat())?;
+        }
         Ok(bytes.into_vec())
     }
 
@@ -190,9 +200,14 @@ impl PointHead {
         if keys.len() != disks.len() {
             return Err(Error::damaged("two disks of the point have the same key"));
         }
+        let mut origin = None;
         for _ in 0..bytes.u32()? {
-            let (tag, flags, _value) = (bytes.u16()?, bytes.u8()?, bytes.blob()?);
-            if flags & 1 != 0 {
+            let (tag, flags, value) = (bytes.u16()?, bytes.u8()?, bytes.blob()?);
+            if tag == ORIGIN {
+                if origin.replace(parse_origin(value)?).is_some() {
+                    return Err(Error::damaged("the point says twice of what it is a copy"));
+                }
+            } else if flags & 1 != 0 {
                 return Err(Error::new(
                     ErrorKind::UnsupportedFormat,
                     format!(
@@ -202,7 +217,7 @@ impl PointHead {
             }
         }
         bytes.finish()?;
-        Ok(Self { machine, created, tags, disks })
+        Ok(Self { machine, created, tags, disks, origin })
     }
 }
 
@@ -218,6 +233,14 @@ fn parse_tags(bytes: &mut ByteReader<'_>) -> Result<BTreeMap<String, String>> {
         tags.insert(key, value);
     }
     Ok(tags)
+}
+
+fn parse_origin(value: &[u8]) -> Result<Origin> {
+    let mut bytes = ByteReader::new(value);
+    let repository = RepositoryId::from_bytes(bytes.array()?);
+    let point = PointId::from_bytes(bytes.array()?);
+    bytes.finish()?;
+    Ok(Origin { repository, point })
 }
 
 fn parse_disk(bytes: &mut ByteReader<'_>) -> Result<DiskHead> {

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::lease::Lease;
 use super::survey::Survey;
-use super::{PackAction, PackPlan, PruneReport, compact, rewrite};
+use super::{PackAction, PackPlan, PruneOptions, PruneReport, compact, rewrite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{PackId, PointId};
+use crate::repository::lease::Lease;
 use crate::repository::{Shared, pack_name, point_name, tombstone_name};
 use crate::store::ObjectName;
 
@@ -20,7 +20,7 @@ pub(super) struct Work<'a> {
     pub(super) grace: Duration,
     /// How long its lease is good for.
     pub(super) lease: Duration,
-    pub(super) rewrite_below: u8,
+    pub(super) options: &'a PruneOptions,
     /// Nobody else writes and nothing has to wait.
     pub(super) is_alone: bool,
     pub(super) planned: BTreeMap<PackId, PackAction>,
@@ -31,10 +31,7 @@ pub(super) async fn run(work: Work<'_>, survey: Survey, going: BTreeSet<PointId>
     let now = lease.now;
     let mut report = PruneReport::default();
     let done = steps(&work, survey, going, now, &mut lease, &mut report).await;
-    // A lease that stays costs an hour, and is no reason to call a prune that worked a failure.
-    if let Err(error) = lease.release(work.shared).await {
-        tracing::warn!(%error, "the lease of a prune could not be given back; the next prune has to wait for its end");
-    }
+    lease.give_back(work.shared).await;
     done.map(|()| report)
 }
 
@@ -56,7 +53,7 @@ async fn steps(
     }
     // The second look: points that were committed since the plan was made count, and those that the store keeps.
     survey.look(shared, &removed).await?;
-    let packs = work.decide(survey.plan(shared, now, work.grace, work.rewrite_below));
+    let packs = work.decide(survey.plan(shared, now, work.grace, work.options));
     let of = |action| packs.iter().filter(move |pack| pack.action == action);
     for pack in of(PackAction::Restore) {
         if remove(shared, &tombstone_name(pack.pack)?, report).await? {
@@ -64,9 +61,12 @@ async fn steps(
         }
     }
     lease.keep(shared).await?;
-    let rewritten: Vec<PackId> = of(PackAction::Rewrite).map(|pack| pack.pack).collect();
+    let merged: BTreeSet<PackId> = of(PackAction::Merge).map(|pack| pack.pack).collect();
+    let rewritten: Vec<PackId> =
+        of(PackAction::Rewrite).map(|pack| pack.pack).chain(merged.iter().copied()).collect();
     let rewritten = rewrite::run(shared, &survey, &rewritten, report).await?;
-    report.packs_rewritten = rewritten.len() as u64;
+    report.packs_merged = rewritten.iter().filter(|pack| merged.contains(pack)).count() as u64;
+    report.packs_rewritten = rewritten.len() as u64 - report.packs_merged;
     // Marked after what is needed of them is at hand elsewhere, so that backups find a pack without a mark for everything.
     let marked: Vec<PackId> = of(PackAction::Mark).map(|pack| pack.pack).chain(rewritten).collect();
     for pack in &marked {
@@ -128,7 +128,7 @@ fn bytes_of(packs: &[PackPlan], pack: PackId) -> u64 {
 }
 
 /// Removes an object; `false` when the store keeps it, which the report says.
-pub(super) async fn remove(shared: &Shared, name: &ObjectName, report: &mut PruneReport) -> Result<bool> {
+pub(crate) async fn remove(shared: &Shared, name: &ObjectName, report: &mut PruneReport) -> Result<bool> {
     match shared.store.remove(name).await {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Denied => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::PruneReport;
 use super::apply::remove;
-use super::lease::Lease;
 use super::rewrite::store_index;
 use crate::error::{Error, Result};
 use crate::format::index::IndexObject;
 use crate::format::pack::PackRecord;
 use crate::ids::{IndexId, PackId};
+use crate::repository::lease::Lease;
 use crate::repository::{Shared, index_name, load};
 
 /// Entries of an index object that is left alone when it names nothing that goes.
@@ -21,22 +21,25 @@ const SMALL_OBJECTS: usize = 8;
 pub(super) const MOST_ENTRIES: usize = 700_000;
 
 /// Has the index forget packs, and merges small index objects.
-pub(super) async fn run(
+pub(crate) async fn run(
     shared: &Arc<Shared>,
     packs: &BTreeSet<PackId>,
     lease: &mut Lease,
     report: &mut PruneReport,
 ) -> Result<()> {
     let listed = load::list(shared).await?;
+    let loaded = load::load(shared, listed.clone()).await?;
+    // What a prune or repair that died, or a store that keeps objects, has left of those that were replaced says nothing any more.
+    let mut superseded: BTreeSet<IndexId> = loaded
+        .iter()
+        .filter_map(|(_, object)| object.as_ref().ok())
+        .flat_map(|object| object.supersedes.iter().copied())
+        .collect();
     let mut objects = Vec::new();
-    for (id, object) in load::load(shared, listed.clone()).await? {
-        // The prune has refused to begin with a damaged one; this one has been damaged since.
+    for (id, object) in loaded.into_iter().filter(|(id, _)| !superseded.contains(id)) {
+        // Nobody begins with a damaged one; this one has been damaged since.
         objects.push((id, object.map_err(Error::damaged)?));
     }
-    // What a prune that died has left of those that it had replaced says nothing any more.
-    let mut superseded: BTreeSet<IndexId> =
-        objects.iter().flat_map(|(_, object)| object.supersedes.iter().copied()).collect();
-    objects.retain(|(id, _)| !superseded.contains(id));
     let entries = |object: &IndexObject| object.packs.iter().map(|pack| pack.entries.len()).sum::<usize>();
     let names_dead = |object: &IndexObject| object.packs.iter().any(|pack| packs.contains(&pack.pack));
     let small = objects.iter().filter(|(_, object)| entries(object) < ENOUGH_ENTRIES).count();
@@ -51,23 +54,37 @@ pub(super) async fn run(
             staying.for_each(|record| _ = kept.entry(record.pack).or_insert(record));
         }
     }
-    let (mut packs, mut entries) = (Vec::new(), 0);
-    for record in kept.into_values() {
-        if entries > 0 && entries + record.entries.len() > MOST_ENTRIES {
-            lease.keep(shared).await?;
-            // Only the last one supersedes: until it is there, all that these say is said by the old ones, too.
-            store_index(shared, IndexObject { supersedes: Vec::new(), packs: std::mem::take(&mut packs) })
-                .await?;
-            entries = 0;
-        }
-        entries += record.entries.len();
-        packs.push(record);
+    let mut parts = split(kept.into_values());
+    let packs = parts.pop().unwrap_or_default();
+    for packs in parts {
+        lease.keep(shared).await?;
+        // Only the last one supersedes: until it is there, all that these say is said by the old ones, too.
+        store_index(shared, IndexObject { supersedes: Vec::new(), packs }).await?;
     }
     lease.keep(shared).await?;
     // With those that were superseded before and are still there: what superseded them may be among the replaced.
     let supersedes = superseded.iter().copied().filter(|id| listed.contains(id)).collect();
     store_index(shared, IndexObject { supersedes, packs }).await?;
     forget(shared, &listed, &superseded, report).await
+}
+
+/// What goes into one index object each.
+pub(crate) fn split(records: impl IntoIterator<Item = PackRecord>) -> Vec<Vec<PackRecord>> {
+    let (mut parts, mut entries): (Vec<Vec<PackRecord>>, usize) = (Vec::new(), 0);
+    for record in records {
+        let more = entries + record.entries.len();
+        match parts.last_mut().filter(|_| more <= MOST_ENTRIES) {
+            Some(part) => {
+                entries = more;
+                part.push(record);
+            }
+            None => {
+                entries = record.entries.len();
+                parts.push(vec![record]);
+            }
+        }
+    }
+    parts
 }
 
 async fn forget(

@@ -8,7 +8,6 @@ use futures::StreamExt;
 use super::PruneReport;
 use super::apply::remove;
 use super::compact::MOST_ENTRIES;
-use super::lease::{Lease, VALID};
 use super::rewrite::store_index;
 use crate::error::Result;
 use crate::format::bytes::ByteReader;
@@ -16,6 +15,7 @@ use crate::format::header::ObjectHeader;
 use crate::format::index::IndexObject;
 use crate::format::pack::{PackRecord, content_of, parse_frame, trailer_of};
 use crate::ids::{IndexId, PackId};
+use crate::repository::lease::{Lease, VALID};
 use crate::repository::{PACKS, Repository, Shared, index_name, load, pack_name, pack_of};
 
 /// Packs that are asked at a time.
@@ -53,9 +53,7 @@ impl Repository {
         self.shared.require_writable()?;
         let mut lease = Lease::take(&self.shared, VALID).await?;
         let done = rebuild(&self.shared, &mut lease).await;
-        if let Err(error) = lease.release(&self.shared).await {
-            tracing::warn!(%error, "a lease could not be given back; the next prune has to wait for its end");
-        }
+        lease.give_back(&self.shared).await;
         done
     }
 }
@@ -132,7 +130,7 @@ async fn read_record(shared: &Arc<Shared>, pack: PackId, size: u64) -> Result<Pa
     let sealed = sealed.slice(..length.min(sealed.len()));
     shared
         .compute(move |shared| {
-            parse_frame(pack, shared.config.repository, &shared.keyring, &header, trailer, &sealed)
+            parse_frame(pack, shared.config.repository, &shared.keyring(), &header, trailer, &sealed)
         })
         .await
 }

@@ -180,6 +180,7 @@ mod tests {
             created: UNIX_EPOCH + Duration::from_secs(days * 86_400 + u64::from(number)),
             tags,
             disks: Vec::new(),
+            origin: None,
         }
     }
 

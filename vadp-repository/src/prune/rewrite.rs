@@ -14,7 +14,7 @@ use crate::format::pack::{self, Encoded, PackRecord};
 use crate::ids::{IndexId, PackId};
 use crate::index::Place;
 use crate::repository::{Shared, index_name, pack_name};
-use crate::write::Packer;
+use crate::write::Packers;
 
 /// Gives the packs of which everything needed is in new ones now. A damaged pack stays as it is.
 pub(super) async fn run(
@@ -24,9 +24,7 @@ pub(super) async fn run(
     report: &mut PruneReport,
 ) -> Result<Vec<PackId>> {
     let mut places = needed_places(shared, survey, packs)?;
-    let pack_bytes = shared.limits.pack_bytes as usize;
-    let data = Packer::new(ObjectKind::DataPack, pack_bytes);
-    let pages = Packer::new(ObjectKind::PagePack, crate::write::PAGE_PACK_BYTES.min(pack_bytes));
+    let packers = Packers::new(shared);
     let (mut done, mut records): (Vec<PackId>, Vec<PackRecord>) = (Vec::new(), Vec::new());
     for pack in packs {
         let mut chunks = Vec::new();
@@ -46,17 +44,11 @@ pub(super) async fn run(
             continue;
         }
         for (content, chunk) in chunks {
-            let packer = match content {
-                Content::Data => &data,
-                Content::Page => &pages,
-            };
-            records.extend(Packer::append(packer, shared, chunk).await?.1);
+            records.extend(packers.append(shared, content, chunk).await?.1);
         }
         done.push(*pack);
     }
-    for packer in [&data, &pages] {
-        records.extend(Packer::flush(packer, shared).await?);
-    }
+    records.extend(packers.flush(shared).await?);
     if !records.is_empty() {
         report.bytes_written = records.iter().map(|record| record.size).sum();
         store_index(shared, IndexObject { supersedes: Vec::new(), packs: records }).await?;
@@ -65,11 +57,11 @@ pub(super) async fn run(
 }
 
 /// Creates an index object, and adds it to the index of this process.
-pub(super) async fn store_index(shared: &Arc<Shared>, object: IndexObject) -> Result<IndexId> {
+pub(crate) async fn store_index(shared: &Arc<Shared>, object: IndexObject) -> Result<IndexId> {
     let id = IndexId::from_bytes(random()?);
     let sealed = shared.compute(move |shared| {
         let header = shared.new_header(ObjectKind::Index)?;
-        let sealed = object.seal(id, &header, &shared.keyring)?;
+        let sealed = object.seal(id, &header, &shared.keyring())?;
         Ok((object, sealed))
     });
     let (object, sealed) = sealed.await?;
@@ -98,12 +90,12 @@ fn needed_places(
 }
 
 /// A chunk as it is encoded, after its bytes have been verified: rot must not be handed on under a new seal.
-async fn read(shared: &Arc<Shared>, content: Content, place: Place) -> Result<Encoded> {
+pub(crate) async fn read(shared: &Arc<Shared>, content: Content, place: Place) -> Result<Encoded> {
     let range = u64::from(place.entry.offset)..place.entry.end();
     let sealed = shared.store.get_range(&pack_name(place.pack)?, range).await?;
     let work = move |shared: &Shared| {
         let Place { pack, header, entry } = place;
-        let encoded = pack::open_chunk(pack, &header, &shared.keyring, &entry, sealed)?;
+        let encoded = pack::open_chunk(pack, &header, &shared.keyring(), &entry, sealed)?;
         let plain = codec::decode(entry.encoding, encoded.clone(), entry.plain as usize)?;
         match shared.digests.id(content, &plain) == entry.id {
             true => {

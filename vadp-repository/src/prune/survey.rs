@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
-use super::{PackAction, PackPlan};
+use super::{PackAction, PackPlan, PruneOptions};
 use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ChunkId, PackId, PointId};
 use crate::read::{RestorePoint, open_point, point_ids};
 use crate::repository::{PACKS, Shared, TOMBSTONES, id_of, load, pack_of};
+use crate::write::full_pack_bytes;
 
 /// Pages that are read at a time.
 const READ_AHEAD: usize = 8;
@@ -33,6 +34,11 @@ pub(super) struct Survey {
     live: HashMap<PackId, u64>,
     /// Where chunks count as needed that are in several packs.
     chosen: HashMap<Item, PackId>,
+    /// Packs that the index names, with the sizes that they ought to have.
+    named: HashMap<PackId, (Content, u64)>,
+    despite_losses: bool,
+    /// Whether something that points need is in no whole pack.
+    has_losses: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +48,10 @@ struct Stored {
 }
 
 impl Survey {
+    pub(super) fn new(despite_losses: bool) -> Self {
+        Self { despite_losses, ..Self::default() }
+    }
+
     /// Looks at the store, and marks what all points need but those in `without`. May be called again: then the points that were
     /// marked before still count.
     pub(super) async fn look(&mut self, shared: &Arc<Shared>, without: &BTreeSet<PointId>) -> Result<()> {
@@ -75,6 +85,7 @@ impl Survey {
     }
 
     fn refuse_damaged_index(&self, shared: &Shared) -> Result<()> {
+        shared.require_all()?;
         match shared.index().damaged().len() {
             0 => Ok(()),
             count => Err(Error::damaged(format!(
@@ -91,6 +102,7 @@ impl Survey {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         };
+        let is_lost = |error: &Error| self.despite_losses && error.is_damage();
         for disk in point.disks() {
             let reader = point.disk(&disk.key)?;
             let map = reader.map();
@@ -99,10 +111,14 @@ impl Survey {
                 .filter(|(_, id)| !id.is_zero() && !self.needed.contains(&(Content::Page, *id)))
                 .map(|(number, id)| (id, number))
                 .collect();
-            let read = futures::stream::iter(unseen)
-                .map(|(id, number)| async move { Ok::<_, Error>((id, map.page(number).await?)) });
+            let read =
+                futures::stream::iter(unseen).map(|(id, number)| async move { (id, map.page(number).await) });
             let mut read = read.buffer_unordered(READ_AHEAD);
-            while let Some((id, page)) = read.try_next().await? {
+            while let Some((id, page)) = read.next().await {
+                let page = match page {
+                    Err(error) if is_lost(&error) => None,
+                    read => read?,
+                };
                 let chunks =
                     page.iter().flat_map(|page| page.ids().iter().copied()).filter(|id| !id.is_zero());
                 self.needed.extend(chunks.map(|id| (Content::Data, id)));
@@ -116,14 +132,21 @@ impl Survey {
     /// Chooses for every needed item one pack that counts as holding it, and adds up what each pack holds.
     fn choose(&mut self, shared: &Shared) -> Result<()> {
         let index = shared.index();
-        let sizes: HashMap<PackId, u64> = index.packs().iter().map(|pack| (pack.pack, pack.size)).collect();
-        let is_whole =
-            |pack: &PackId| self.present.get(pack).map(|stored| stored.size) == sizes.get(pack).copied();
+        let named: HashMap<PackId, (Content, u64)> =
+            index.packs().iter().map(|pack| (pack.pack, (pack.content, pack.size))).collect();
+        let is_whole = |pack: &PackId| {
+            self.present.get(pack).map(|stored| stored.size) == named.get(pack).map(|(_, size)| *size)
+        };
+        let mut has_losses = false;
         let mut live: HashMap<PackId, u64> = HashMap::new();
         let mut several = Vec::new();
         for (content, id) in &self.needed {
             let mut places = index.places(*content, id)?.into_iter().filter(|place| is_whole(&place.pack));
             let Some(first) = places.next() else {
+                has_losses = true;
+                if self.despite_losses {
+                    continue;
+                }
                 let what = shared.not_indexed(*content, *id);
                 let message = "something that restore points need is in no whole pack, and nothing is pruned: run a check";
                 return Err(Error::new(ErrorKind::Damaged, message).with_source(what));
@@ -155,6 +178,7 @@ impl Survey {
         }
         drop(index);
         (self.held, self.live, self.chosen) = (held, live, chosen);
+        (self.named, self.has_losses) = (named, has_losses);
         Ok(())
     }
 
@@ -175,7 +199,7 @@ impl Survey {
         shared: &Shared,
         now: SystemTime,
         grace: Duration,
-        rewrite_below: u8,
+        options: &PruneOptions,
     ) -> Vec<PackPlan> {
         let is_over = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= grace);
         let missing = {
@@ -186,8 +210,11 @@ impl Survey {
         let present = self.present.iter().map(|(pack, stored)| {
             let live = self.live.get(pack).copied().unwrap_or(0);
             let held = self.held.get(pack).copied().unwrap_or(0);
-            let is_mostly_dead = u128::from(live) * 100 < u128::from(held) * u128::from(rewrite_below);
+            let is_mostly_dead =
+                u128::from(live) * 100 < u128::from(held) * u128::from(options.rewrite_below);
             let action = match (live, self.tombstones.get(pack)) {
+                // It may hold what is missing.
+                _ if self.is_odd(pack, *stored) => PackAction::Wait,
                 (0, Some(since)) if is_over(*since) => PackAction::Delete,
                 (0, Some(_)) => PackAction::Wait,
                 (_, Some(_)) => PackAction::Restore,
@@ -205,7 +232,32 @@ impl Survey {
             live_bytes: self.live.get(&pack).copied().unwrap_or(0),
             action,
         };
-        missing.into_iter().chain(present).map(plan).collect()
+        let mut packs: Vec<PackPlan> = missing.into_iter().chain(present).map(plan).collect();
+        if options.merge_from > 0 {
+            for content in [Content::Data, Content::Page] {
+                let enough = (full_pack_bytes(shared, content) / 4) as u64;
+                let is_small = |pack: &PackPlan| {
+                    pack.action == PackAction::Keep
+                        && pack.bytes < enough
+                        && self.named.get(&pack.pack).is_some_and(|(kind, _)| *kind == content)
+                        && self.present.get(&pack.pack).is_some_and(|stored| is_over(stored.modified))
+                };
+                if packs.iter().filter(|pack| is_small(pack)).count() >= options.merge_from as usize {
+                    let small = packs.iter_mut().filter(|pack| is_small(pack));
+                    small.for_each(|pack| pack.action = PackAction::Merge);
+                }
+            }
+        }
+        packs
+    }
+
+    /// While something is missing: packs that are not whole, or that neither the index nor a tombstone names.
+    fn is_odd(&self, pack: &PackId, stored: Stored) -> bool {
+        let is_as_named = match self.named.get(pack) {
+            Some((_, size)) => *size == stored.size,
+            None => self.tombstones.contains_key(pack),
+        };
+        self.has_losses && !is_as_named
     }
 
     /// Tombstones of packs that are gone.

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result};
 use crate::format::point::{MAX_BYTES, PointHead, SealedPoint};
-use crate::ids::{MachineId, PointId};
+use crate::ids::{MachineId, Origin, PointId, RepositoryId};
 use crate::read::point::{PointDisk, RestorePoint};
 use crate::repository::{POINTS, Repository, Shared, id_of, point_name};
 
@@ -31,6 +31,8 @@ pub struct PointInfo {
     pub tags: BTreeMap<String, String>,
     /// The disks, in the order in which they were begun.
     pub disks: Vec<PointDisk>,
+    /// Of what it is a copy; `None` for a point that was made in this repository.
+    pub origin: Option<Origin>,
 }
 
 /// All restore points, those that cannot be read apart.
@@ -155,10 +157,15 @@ impl PointInfo {
         self.disks.iter().find_map(|disk| disk.parent)
     }
 
+    /// What the point and all its copies have in common; `repository` is the one that it is in.
+    pub(crate) fn identity(&self, repository: RepositoryId) -> Origin {
+        self.origin.unwrap_or(Origin { repository, point: self.id })
+    }
+
     pub(crate) fn new(id: PointId, head: PointHead) -> Self {
-        let PointHead { machine, created, tags, disks } = head;
+        let PointHead { machine, created, tags, disks, origin } = head;
         let disks = disks.into_iter().map(PointDisk::new).collect();
-        Self { id, machine, created: crate::time::from_micros(created), tags, disks }
+        Self { id, machine, created: crate::time::from_micros(created), tags, disks, origin }
     }
 }
 
@@ -181,5 +188,5 @@ async fn read_head(shared: &Arc<Shared>, id: PointId) -> Result<PointHead> {
     if end > object.len() as u64 && object.len() as u64 == FIRST_READ {
         object = shared.store.get_range(&name, 0..end).await?;
     }
-    SealedPoint::parse(id, repository, &object)?.open_head(&shared.keyring)
+    SealedPoint::parse(id, repository, &object)?.open_head(&shared.keyring())
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::point::{DiskHead, MAX_BYTES, PointBody, PointHead, SealedPoint};
 use crate::geometry::Geometry;
-use crate::ids::{MachineId, PointId};
+use crate::ids::{MachineId, Origin, PointId};
 use crate::read::disk::DiskReader;
 use crate::read::list::PointInfo;
 use crate::read::map::DiskMap;
@@ -63,8 +63,8 @@ pub(crate) async fn open_point(shared: &Arc<Shared>, id: PointId) -> Result<Rest
     })?;
     let opened = shared.compute(move |shared| {
         let sealed = SealedPoint::parse(id, shared.config.repository, &object)?;
-        let head = sealed.open_head(&shared.keyring)?;
-        let body = sealed.open_body(&shared.keyring, &head, shared.config.chunk_size)?;
+        let head = sealed.open_head(&shared.keyring())?;
+        let body = sealed.open_body(&shared.keyring(), &head, shared.config.chunk_size)?;
         Ok((head, body))
     });
     let (head, body) = opened.await.map_err(|error| {
@@ -101,6 +101,11 @@ impl RestorePoint {
     /// The point on which this one was built; `None` for a full backup.
     pub fn parent(&self) -> Option<PointId> {
         self.info.parent()
+    }
+
+    /// Of what the point is a copy; `None` when it was made in this repository.
+    pub fn origin(&self) -> Option<Origin> {
+        self.info.origin
     }
 
     /// What a listing shows of it.

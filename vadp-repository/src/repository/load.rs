@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::{INDEX, Shared, blocking, id_of, index_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::index::{IndexObject, MAX_BYTES};
 use crate::ids::IndexId;
 use crate::index::Index;
@@ -62,6 +62,9 @@ pub(crate) async fn rebuild(shared: &Arc<Shared>) -> Result<()> {
                 break index;
             }
         };
+        if let Some((id, object)) = &shared.unnamed {
+            rebuilt.add(*id, object)?;
+        }
         let rebuilt = blocking(move || {
             rebuilt.settle()?;
             rebuilt.store()?;
@@ -147,7 +150,7 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
     let opened = match shared.store.get(&name, MAX_BYTES).await {
         Ok(object) => {
             let open = move |shared: &Shared| {
-                IndexObject::open(id, shared.config.repository, &shared.keyring, object.into())
+                IndexObject::open(id, shared.config.repository, &shared.keyring(), object.into())
             };
             shared.compute(open).await
         }
@@ -157,6 +160,13 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
         Ok(object) => Ok((id, Ok(object))),
         Err(error) if error.is_damage() => {
             tracing::warn!(index = %id, %error, "an index object is damaged; run a check");
+            Ok((id, Err(error.to_string())))
+        }
+        // Nor one that is sealed with a newer key or written by a newer program: the rest is read and written on. But nothing may be
+        // removed then.
+        Err(error) if matches!(error.kind(), ErrorKind::WrongKey | ErrorKind::UnsupportedFormat) => {
+            tracing::warn!(index = %id, %error, "an index object is passed over");
+            shared.note_beyond(error.kind(), format!("{name}: {error}"));
             Ok((id, Err(error.to_string())))
         }
         Err(error) => Err(Error::new(error.kind(), format!("cannot read {name}")).with_source(error)),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    CONFIG, InitOptions, KEYS, Limits, OpenOptions, Repository, Shared, blocking, config_name, id_of, keys,
-    load,
+    CONFIG, InitOptions, KEYS, Limits, OpenKeys, OpenOptions, Repository, Shared, blocking, config_name,
+    id_of, keys, load,
 };
 use crate::crypto::{Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,13 +32,15 @@ pub(super) async fn init(
     let keyring = Keyring::new(random()?, random()?);
     let created = crate::time::to_micros(SystemTime::now());
     let config = Config { repository, chunk_size, created, writable: true };
-    keys::add_slot(&*store, repository, &keyring, secret).await?;
+    let slot = keys::add_slot(&*store, repository, &keyring, secret).await?;
     let object = config.to_bytes(&keyring.digests());
     store.create(&config_name()?, object.into()).await.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => occupied(&*store).with_source(error),
         _ => error,
     })?;
-    Ok(Repository { shared: Arc::new(Shared::new(store, config, keyring, limits.into())) })
+    Ok(Repository {
+        shared: Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), limits.into())),
+    })
 }
 
 pub(super) async fn open(
@@ -57,9 +59,9 @@ pub(super) async fn open(
             _ => error,
         })?;
     let config = Config::parse(&object)?;
-    let keyring = keys::open_slot(&*store, config.repository, secret).await?;
+    let (keyring, slot) = keys::open_slot(&*store, config.repository, secret).await?;
     Config::verify(&object, &keyring.digests())?;
-    let shared = Arc::new(Shared::new(store, config, keyring, options));
+    let shared = Arc::new(Shared::new(store, config, OpenKeys::new(keyring, slot), options));
     if let Some(cache) = shared.index_cache.clone() {
         *shared.index_mut() = blocking(move || Ok(Index::from_cache(Some(cache)))).await?;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::crypto::random;
+use crate::crypto::{Content, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::CHUNK_SIZES;
 use crate::format::header::ObjectKind;
@@ -13,9 +13,61 @@ use crate::format::pack::{Encoded, PackBuilder, PackRecord};
 use crate::ids::PackId;
 use crate::repository::{Shared, blocking, pack_name};
 
+/// Page packs are closed at this size, in bytes.
+const PAGE_PACK_BYTES: usize = 16 << 20;
+
+/// A packer for chunks, and one for pages.
+pub(crate) struct Packers {
+    data: Arc<Mutex<Packer>>,
+    pages: Arc<Mutex<Packer>>,
+}
+
+impl Packers {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let packer = |content, kind| Packer::new(kind, full_pack_bytes(shared, content));
+        Self {
+            data: packer(Content::Data, ObjectKind::DataPack),
+            pages: packer(Content::Page, ObjectKind::PagePack),
+        }
+    }
+
+    /// Seals a chunk or page into the open pack of its kind. Gives the bytes it takes there, and the record of the pack that was stored to
+    /// make room.
+    pub(crate) async fn append(
+        &self,
+        shared: &Arc<Shared>,
+        content: Content,
+        chunk: Encoded,
+    ) -> Result<(u32, Option<PackRecord>)> {
+        let packer = match content {
+            Content::Data => &self.data,
+            Content::Page => &self.pages,
+        };
+        Packer::append(packer, shared, chunk).await
+    }
+
+    /// Stores the open packs.
+    pub(crate) async fn flush(&self, shared: &Arc<Shared>) -> Result<Vec<PackRecord>> {
+        let mut records = Vec::new();
+        for packer in [&self.data, &self.pages] {
+            records.extend(Packer::flush(packer, shared).await?);
+        }
+        Ok(records)
+    }
+}
+
+/// Size at which a pack is closed, in bytes.
+pub(crate) fn full_pack_bytes(shared: &Shared, content: Content) -> usize {
+    let pack_bytes = shared.limits.pack_bytes as usize;
+    match content {
+        Content::Data => pack_bytes,
+        Content::Page => PAGE_PACK_BYTES.min(pack_bytes),
+    }
+}
+
 /// Packs of one kind: one is filled while the one before is stored. When that takes longer, appends wait: memory is bounded to two pack
 /// buffers, and to the bytes in flight that the limits allow.
-pub(crate) struct Packer {
+struct Packer {
     kind: ObjectKind,
     target: usize,
     open: Option<Box<PackBuilder>>,
@@ -24,13 +76,13 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
-    pub(crate) fn new(kind: ObjectKind, target: usize) -> Arc<Mutex<Self>> {
+    fn new(kind: ObjectKind, target: usize) -> Arc<Mutex<Self>> {
         Arc::new(Mutex::new(Self { kind, target, open: None, storing: JoinSet::new() }))
     }
 
     /// Seals a chunk into the open pack. Gives the bytes it takes there, and the record of a pack that has been stored meanwhile. The
     /// error of a pack comes out of a later call.
-    pub(crate) async fn append(
+    async fn append(
         packer: &Arc<Mutex<Self>>,
         shared: &Arc<Shared>,
         chunk: Encoded,
@@ -45,7 +97,7 @@ impl Packer {
     }
 
     /// Stores the open pack, if there is one, and waits for all.
-    pub(crate) async fn flush(packer: &Arc<Mutex<Self>>, shared: &Arc<Shared>) -> Result<Vec<PackRecord>> {
+    async fn flush(packer: &Arc<Mutex<Self>>, shared: &Arc<Shared>) -> Result<Vec<PackRecord>> {
         let mut packer = packer.lock().await;
         let before = packer.close(shared).await?;
         let last = packer.stored().await?;
@@ -63,7 +115,7 @@ impl Packer {
                     ObjectKind::DataPack => self.target.saturating_add(*CHUNK_SIZES.end() as usize),
                     _ => 0,
                 };
-                Box::new(PackBuilder::new(id, header, &shared.keyring, capacity)?)
+                Box::new(PackBuilder::new(id, header, &shared.keyring(), capacity)?)
             }
         };
         Ok(self.open.insert(pack))

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::ObjectKind;
 use crate::format::point::{self, DiskBody, DiskHead, MAX_DISKS, PointBody, PointHead};
 use crate::geometry::Geometry;
-use crate::ids::{ChunkId, MAX_NAME_BYTES, MachineId, PointId};
+use crate::ids::{ChunkId, MAX_NAME_BYTES, MachineId, Origin, PointId};
 use crate::read::{DiskMap, RestorePoint};
 use crate::repository::{Repository, point_name};
 
@@ -31,12 +31,14 @@ pub struct PointDraft {
     pub created: SystemTime,
     /// For people and for lookup; at most 1 MiB in all. Encrypted like everything else.
     pub tags: BTreeMap<String, String>,
+    /// Of what a copy is one.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl PointDraft {
     /// A draft of this moment, without tags.
     pub fn new(machine: MachineId) -> Self {
-        Self { machine, created: SystemTime::now(), tags: BTreeMap::new() }
+        Self { machine, created: SystemTime::now(), tags: BTreeMap::new(), origin: None }
     }
 
     /// The draft with another moment.
@@ -132,7 +134,7 @@ impl PointWriter {
             .shared
             .compute(move |shared| {
                 let header = shared.new_header(ObjectKind::Point)?;
-                let object = point::seal(id, &header, &shared.keyring, &head, &body)?;
+                let object = point::seal(id, &header, &shared.keyring(), &head, &body)?;
                 Ok((head, body, object))
             })
             .await?;
@@ -236,9 +238,9 @@ impl DiskSlots {
                 "there is metadata for disk {key:?}, which the point does not have"
             )));
         }
-        let PointDraft { machine, created, tags } = draft;
+        let PointDraft { machine, created, tags, origin } = draft;
         let created = crate::time::to_micros(created);
-        let head = PointHead { machine, created, tags, disks: heads };
+        let head = PointHead { machine, created, tags, disks: heads, origin };
         Ok((head, PointBody { metadata, disks: bodies }))
     }
 }

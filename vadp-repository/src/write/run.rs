@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::baseline;
-use super::packer::Packer;
+use super::packer::Packers;
 use crate::codec;
 use crate::crypto::{Content, random};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,8 +19,6 @@ use crate::ids::{ChunkId, IndexId, PackId};
 use crate::index::Place;
 use crate::repository::{Shared, index_name, load};
 
-/// Page packs are closed at this size, in bytes.
-pub(crate) const PAGE_PACK_BYTES: usize = 16 << 20;
 /// Entries after which packs that are already stored get an index object, so that an interrupted backup of many terabytes can
 /// be resumed, and their entries need not be kept twice. About 0.7 MB an object.
 const ENTRIES_PER_INDEX: usize = 16 * 1024;
@@ -29,8 +27,7 @@ const ENTRIES_PER_INDEX: usize = 16 * 1024;
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     unusable: HashSet<PackId>,
-    data: Arc<tokio::sync::Mutex<Packer>>,
-    pages: Arc<tokio::sync::Mutex<Packer>>,
+    packers: Packers,
     /// Chunks of this run that the index does not name yet.
     claims: Mutex<HashSet<ChunkId>>,
     /// Packs that this point builds on: of earlier runs, and its own that are named in the index.
@@ -61,12 +58,10 @@ impl Run {
     pub(super) async fn begin(shared: Arc<Shared>) -> Result<Arc<Self>> {
         load::refresh(&shared).await?;
         let unusable = baseline::unusable_packs(&shared).await?;
-        let pack_bytes = shared.limits.pack_bytes as usize;
         Ok(Arc::new(Self {
+            packers: Packers::new(&shared),
             shared,
             unusable,
-            data: Packer::new(ObjectKind::DataPack, pack_bytes),
-            pages: Packer::new(ObjectKind::PagePack, PAGE_PACK_BYTES.min(pack_bytes)),
             claims: Mutex::default(),
             used: Mutex::default(),
             unindexed: tokio::sync::Mutex::default(),
@@ -122,10 +117,8 @@ impl Run {
             let message = format!("the restore point is not committed, since a part of it failed: {reason}");
             return Err(Error::new(ErrorKind::Incomplete, message));
         }
-        for packer in [&self.data, &self.pages] {
-            let stored = Packer::flush(packer, &self.shared).await?;
-            self.unindexed.lock().await.extend(stored);
-        }
+        let records = self.packers.flush(&self.shared).await?;
+        self.unindexed.lock().await.extend(records);
         self.write_index(1).await
     }
 
@@ -160,11 +153,7 @@ impl Run {
     }
 
     async fn append(self: &Arc<Self>, content: Content, chunk: Encoded) -> Result<u32> {
-        let packer = match content {
-            Content::Data => &self.data,
-            Content::Page => &self.pages,
-        };
-        let (bytes, record) = Packer::append(packer, &self.shared, chunk).await?;
+        let (bytes, record) = self.packers.append(&self.shared, content, chunk).await?;
         if let Some(record) = record {
             self.unindexed.lock().await.push(record);
             self.write_index(ENTRIES_PER_INDEX).await?;
@@ -185,7 +174,7 @@ impl Run {
             .shared
             .compute(move |shared| {
                 let header = shared.new_header(ObjectKind::Index)?;
-                let sealed = object.seal(id, &header, &shared.keyring)?;
+                let sealed = object.seal(id, &header, &shared.keyring())?;
                 Ok((object, sealed))
             })
             .await?;

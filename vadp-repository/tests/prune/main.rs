@@ -3,6 +3,7 @@
 // Helpers of tests may panic like the tests themselves; the lint's own exception covers only test functions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod care;
 mod model;
 mod processes;
 mod rules;

@@ -1,10 +1,13 @@
 //! Who may open a repository. See docs/repository-format.md, "Key slot".
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use vadp_repository::{
-    ChunkStore, Error, ErrorKind, InitOptions, KeyFuture, KeyProvider, Limits, Repository, Secret,
+    CheckDepth, ChunkStore, DiskSpec, Error, ErrorKind, InitOptions, KeyFuture, KeyProvider, KeySlotKind,
+    Limits, PointDraft, PointId, PruneOptions, Repository, Secret,
 };
 use zeroize::Zeroizing;
 
@@ -88,4 +91,162 @@ async fn a_lone_damaged_slot_is_damage_and_not_a_wrong_key() {
     let name = store.names("keys").remove(0);
     store.change(&name, |bytes| bytes.truncate(50));
     assert_eq!(open(&store).await.err().unwrap().kind(), ErrorKind::Damaged);
+}
+
+fn key(number: u8) -> Secret {
+    Secret::raw_key([number; 32])
+}
+
+async fn open_by(store: &Arc<MemoryStore>, secret: Secret) -> Result<Repository, Error> {
+    Repository::open_with(Arc::clone(store) as Arc<dyn ChunkStore>, &secret, limits()).await
+}
+
+const CAPACITY: u64 = 3 * CHUNK as u64;
+
+fn image(seed: u64) -> Image {
+    (0..3).map(|chunk| (chunk, noise(seed + chunk, CHUNK))).collect()
+}
+
+async fn is_whole(repo: &Repository, point: PointId, image: &Image) -> Result<(), Error> {
+    compare(&repo.point(point).await?.disk("disk")?, image).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_changed_and_the_slot_in_use_stays() {
+    let store = MemoryStore::new();
+    let first = init(&store).await;
+    let old = first.key_slots().await.unwrap().remove(0);
+    assert_eq!((old.kind, old.is_own), (KeySlotKind::RawKey, true));
+    let error = first.remove_key(old.id).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    let new = first.add_key(&key(8)).await.unwrap();
+    first.add_key(&Secret::provider(Masking::new(1))).await.unwrap();
+    let second = open_by(&store, key(8)).await.unwrap();
+    let slots = second.key_slots().await.unwrap();
+    let own: Vec<_> = slots.iter().filter(|slot| slot.is_own).map(|slot| slot.id).collect();
+    assert_eq!((slots.len(), own), (3, vec![new]));
+    assert!(slots.iter().any(|slot| slot.kind == KeySlotKind::Provider));
+    second.remove_key(old.id).await.unwrap();
+    assert_eq!(second.remove_key(old.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(open_by(&store, secret()).await.err().unwrap().kind(), ErrorKind::WrongKey);
+    // The first value still works, but may not remove what it cannot vouch for, nor hand on its keyring.
+    assert_eq!(first.remove_key(new).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(first.add_key(&key(9)).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!((store.names("keys").len(), store.names("locks").len()), (2, 0));
+    // A slot that cannot be read is in nobody's way.
+    let third = second.add_key(&key(9)).await.unwrap();
+    store.change(&format!("keys/{third}"), |bytes| bytes.truncate(20));
+    assert_eq!(second.key_slots().await.unwrap().len(), 2);
+    second.remove_key(third).await.unwrap();
+    assert_eq!(store.names("keys").len(), 2);
+}
+
+/// The key epoch that an object was sealed in, by its header.
+fn epoch(store: &MemoryStore, name: &str) -> u32 {
+    u32::from_le_bytes(store.objects()[name][12..16].try_into().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_seals_anew_what_comes_and_leaves_the_rest() {
+    let store = MemoryStore::new();
+    let repo = init(&store).await;
+    let first = back_up(&repo, "web", CAPACITY, &image(1), None).await.unwrap().id();
+    repo.add_key(&key(8)).await.unwrap();
+    let elsewhere = open(&store).await.unwrap();
+    let writer = elsewhere.begin(PointDraft::new(machine("db"))).await.unwrap();
+    let before = store.objects().clone();
+
+    let rotation = repo.rotate_keys(&[secret(), key(9)], true).await.unwrap();
+    assert_eq!((rotation.added.len(), rotation.removed.len(), rotation.refused.len()), (2, 2, 0));
+    let gone: Vec<_> = before.keys().filter(|name| !store.objects().contains_key(*name)).cloned().collect();
+    assert!(gone.len() == 2 && gone.iter().all(|name| name.starts_with("keys/")), "{gone:?}");
+    assert!(before.iter().all(|(name, bytes)| store.objects().get(name).is_none_or(|now| now == bytes)));
+    assert_eq!(open_by(&store, key(8)).await.err().unwrap().kind(), ErrorKind::WrongKey);
+
+    // A backup that had begun with the old key ends well, and can be read by all.
+    let spec = DiskSpec { key: "disk".to_owned(), capacity_bytes: CAPACITY };
+    let mut disk = writer.disk(spec, None).unwrap();
+    disk.put(0, noise(50, CHUNK)).await.unwrap();
+    disk.finish().await.unwrap();
+    let begun = writer.commit(Bytes::new(), BTreeMap::new()).await.unwrap().id();
+    // Chunks are recognised over the rotation; what is new has the new key.
+    let mut changed = image(1);
+    changed.insert(1, noise(60, CHUNK));
+    let second = back_up(&repo, "web", CAPACITY, &changed, None).await.unwrap();
+    assert_eq!((second.disks()[0].summary.dedup_chunks, second.disks()[0].summary.new_chunks), (2, 1));
+    let name = |id: PointId| format!("points/{id}");
+    assert_eq!((epoch(&store, &name(first)), epoch(&store, &name(begun))), (1, 1));
+    assert!(epoch(&store, &name(second.id())) > 1);
+    for holder in [secret(), key(9)] {
+        let repo = open_by(&store, holder).await.unwrap();
+        is_whole(&repo, first, &image(1)).await.unwrap();
+        is_whole(&repo, begun, &[(0, noise(50, CHUNK))].into()).await.unwrap();
+        is_whole(&repo, second.id(), &changed).await.unwrap();
+        assert!(repo.check(CheckDepth::Deep).await.unwrap().is_ok());
+    }
+    // Who has it open since before is told what to do about what is new, and goes on with the rest.
+    let error = elsewhere.point(second.id()).await.unwrap_err();
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert_eq!(error.kind(), ErrorKind::WrongKey, "{text}");
+    assert!(text.contains("open the repository again"), "{text}");
+    is_whole(&elsewhere, first, &image(1)).await.unwrap();
+    let third = back_up(&elsewhere, "db", CAPACITY, &changed, None).await.unwrap();
+    assert_eq!(epoch(&store, &name(third.id())), 1);
+    is_whole(&repo, third.id(), &changed).await.unwrap();
+    // But it must not judge what it cannot read.
+    let pruned = elsewhere.plan_prune(PruneOptions::default()).await.err().unwrap();
+    assert_eq!(pruned.kind(), ErrorKind::WrongKey, "{pruned}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_whose_secret_is_not_at_hand_stop_a_rotation_or_are_dropped() {
+    let store = MemoryStore::new();
+    let repo = init(&store).await;
+    let other = repo.add_key(&key(8)).await.unwrap();
+    let before = store.objects().clone();
+    let error = repo.rotate_keys(&[secret()], false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains(&other.to_string()), "{error}");
+    assert_eq!(repo.rotate_keys(&[], true).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(*store.objects(), before, "nothing is left of what was refused");
+    let rotation = repo.rotate_keys(&[secret()], true).await.unwrap();
+    assert!(rotation.removed.contains(&other));
+    assert_eq!(open_by(&store, key(8)).await.err().unwrap().kind(), ErrorKind::WrongKey);
+    let slots = repo.key_slots().await.unwrap();
+    assert!(slots.len() == 1 && slots[0].is_own, "{slots:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rotation_loses_no_key() {
+    let store = MemoryStore::new();
+    let repo = init(&store).await;
+    repo.add_key(&key(8)).await.unwrap();
+    let slots: Vec<_> =
+        store.names("keys").into_iter().map(|name| (name.clone(), store.objects()[&name].clone())).collect();
+    let rotation = repo.rotate_keys(&[secret(), key(8)], false).await.unwrap();
+    // As if it had died after the first new slot.
+    store.objects().remove(&format!("keys/{}", rotation.added[1]));
+    store.objects().extend(slots);
+    // The first holder gets the new slot, and writes with the new key.
+    let first = open(&store).await.unwrap();
+    let point = back_up(&first, "web", CAPACITY, &image(1), None).await.unwrap().id();
+    assert!(epoch(&store, &format!("points/{point}")) > 1);
+    // The second has an old one only, which opens the repository, but not the new point.
+    let second = open_by(&store, key(8)).await.unwrap();
+    let error = second.point(point).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+    // Nobody can do away with the slot that alone holds the key, be it for an index object or for a point.
+    let index = store.names("index").remove(0);
+    let hidden = store.objects().remove(&index).unwrap();
+    for _ in 0..2 {
+        assert_eq!(second.remove_key(rotation.added[0]).await.unwrap_err().kind(), ErrorKind::WrongKey);
+        assert_eq!(second.rotate_keys(&[key(8)], true).await.unwrap_err().kind(), ErrorKind::WrongKey);
+        store.objects().insert(index.clone(), hidden.clone());
+    }
+    // With both secrets it is brought to its end, also from there.
+    second.rotate_keys(&[secret(), key(8)], false).await.unwrap();
+    for holder in [secret(), key(8)] {
+        is_whole(&open_by(&store, holder).await.unwrap(), point, &image(1)).await.unwrap();
+    }
+    assert_eq!(store.names("keys").len(), 2);
 }

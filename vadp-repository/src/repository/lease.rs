@@ -1,4 +1,5 @@
-//! The lease of a pruner, and with it the store's clock. See docs/repository-format.md, "Lease".
+//! The lease of who prunes, repairs or changes keys, and with it the store's clock. See docs/repository-format.md, "Tombstone and
+//! lease".
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,22 +13,22 @@ use crate::repository::{LOCKS, Shared, id_of, lock_name};
 const MAGIC: &[u8; 8] = b"VADPLOCK";
 const BYTES: usize = 64;
 /// How long a lease is good for.
-pub(super) const VALID: Duration = Duration::from_secs(3600);
+pub(crate) const VALID: Duration = Duration::from_secs(3600);
 /// No lease is honoured for longer, whatever it says.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// The right to prune, for a while.
-pub(super) struct Lease {
+/// The right to remove what others may count on, for a while.
+pub(crate) struct Lease {
     id: LockId,
     taken: Instant,
     valid: Duration,
     /// When it was taken, by the store's clock.
-    pub(super) now: SystemTime,
+    pub(crate) now: SystemTime,
 }
 
 impl Lease {
     /// Takes a lease, unless somebody else has one. Those that have run out are removed.
-    pub(super) async fn take(shared: &Shared, valid: Duration) -> Result<Self> {
+    pub(crate) async fn take(shared: &Shared, valid: Duration) -> Result<Self> {
         let id = LockId::from_bytes(random()?);
         let taken = Instant::now();
         let name = lock_name(id)?;
@@ -36,10 +37,7 @@ impl Lease {
         let listed = shared.store.list(LOCKS).await?;
         let own = listed.iter().find(|object| object.name == name.as_str());
         let Some(now) = own.map(|own| own.modified) else {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "the lease for pruning was removed by somebody: try again",
-            ));
+            return Err(Error::new(ErrorKind::Conflict, "the lease was removed by somebody: try again"));
         };
         for other in listed.iter().filter(|object| object.name != name.as_str()) {
             let Some(Ok(other_id)) = id_of(LOCKS, &other.name).map(LockId::parse) else { continue };
@@ -57,7 +55,7 @@ impl Lease {
                 _ => {
                     shared.store.remove(&name).await?;
                     let message = format!(
-                        "another prune holds the lease {}: wait until it has ended, or for {} minutes after it has died",
+                        "another prune, repair or change of keys holds the lease {}: wait until it has ended, or for {} minutes after it has died",
                         other_id,
                         valid.as_secs().div_ceil(60)
                     );
@@ -69,7 +67,7 @@ impl Lease {
     }
 
     /// Makes sure that the lease goes on to be good, before a step that must not be taken by two.
-    pub(super) async fn keep(&mut self, shared: &Shared) -> Result<()> {
+    pub(crate) async fn keep(&mut self, shared: &Shared) -> Result<()> {
         let age = self.taken.elapsed();
         if age < self.valid / 2 {
             return Ok(());
@@ -82,8 +80,12 @@ impl Lease {
         Ok(())
     }
 
-    pub(super) async fn release(self, shared: &Shared) -> Result<()> {
-        shared.store.remove(&lock_name(self.id)?).await
+    /// Ends it. A lease that stays costs an hour, and is no reason to call work that was done a failure.
+    pub(crate) async fn give_back(self, shared: &Shared) {
+        let removed = async { shared.store.remove(&lock_name(self.id)?).await };
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "a lease could not be given back; the next prune, repair or change of keys has to wait for its end");
+        }
     }
 }
 

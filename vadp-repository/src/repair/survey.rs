@@ -1,0 +1,133 @@
+//! What is damaged, and what of it is to be had elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::{PackRepair, RepairPlan, Salvage};
+use crate::check::{CheckDepth, Examined, examine};
+use crate::crypto::Content;
+use crate::error::Result;
+use crate::format::pack::{MAX_BYTES, PackRecord, parse_pack};
+use crate::ids::{ChunkId, PackId, PointId};
+use crate::index::Place;
+use crate::read::open_point;
+use crate::repository::{Repository, Shared, pack_name};
+
+pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
+    // With an index of its own, which may know of packs that no stored index object names: no backup may build on those.
+    let mut shared = repository.shared.detached(Vec::new())?;
+    let mut examined = examine(&shared, CheckDepth::Deep).await?;
+    shared.require_all()?;
+    let index_objects = shared.index().damaged().clone();
+    let named: HashSet<PackId> = shared.index().packs().iter().map(|pack| pack.pack).collect();
+    let mut found = Vec::new();
+    if !index_objects.is_empty() || examined.has_losses() {
+        found = read_unnamed(&shared, &examined.report.leftovers.packs).await?;
+        if !found.is_empty() {
+            shared = repository.shared.detached(found.clone())?;
+            examined = examine(&shared, CheckDepth::Deep).await?;
+        }
+    }
+    let (packs, salvage) = judge(&shared, &examined)?;
+    // What is neither named nor of use may stay as it is.
+    let of_use = |pack: &PackId| named.contains(pack) || salvage.contains_key(pack);
+    let bad: BTreeSet<PackId> = packs.iter().map(|repair| repair.pack).collect();
+    found.retain(|record| !bad.contains(&record.pack));
+    let packs: Vec<PackRepair> = packs.into_iter().filter(|repair| of_use(&repair.pack)).collect();
+    let forget = packs.iter().map(|repair| repair.pack).collect();
+    let mut unreadable_points = Vec::new();
+    for id in examined.unreadable_points {
+        if is_damaged(&shared, id).await? {
+            unreadable_points.push(id);
+        }
+    }
+    Ok(RepairPlan {
+        repository: repository.clone(),
+        report: examined.report,
+        index_objects,
+        found,
+        packs,
+        salvage,
+        forget,
+        unreadable_points,
+        removes_points: false,
+    })
+}
+
+/// Packs that no index object names, as far as their own lists can be read.
+async fn read_unnamed(shared: &Arc<Shared>, packs: &[PackId]) -> Result<Vec<PackRecord>> {
+    let mut records = Vec::new();
+    for pack in packs.iter().copied() {
+        let object = match shared.store.get(&pack_name(pack)?, MAX_BYTES).await {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() || error.is_damage() => continue,
+            Err(error) => return Err(error),
+        };
+        let parse =
+            move |shared: &Shared| parse_pack(pack, shared.config.repository, &shared.keyring(), &object);
+        match shared.compute(parse).await {
+            Ok(record) => records.push(record),
+            Err(error) => tracing::warn!(%pack, %error, "a pack that no index object names cannot be read"),
+        }
+    }
+    Ok(records)
+}
+
+/// The damaged packs, and where in them is what only they have.
+fn judge(shared: &Shared, examined: &Examined) -> Result<(Vec<PackRepair>, Salvage)> {
+    let mut problems: BTreeMap<PackId, &String> = BTreeMap::new();
+    let state = &examined.packs;
+    for (pack, problem) in state.bad_packs.iter().chain(&state.bad_frames) {
+        problems.entry(*pack).or_insert(problem);
+    }
+    for ((pack, _), problem) in &state.bad_chunks {
+        problems.entry(*pack).or_insert(problem);
+    }
+    let index = shared.index();
+    let is_elsewhere = |content, id: &ChunkId| -> Result<bool> {
+        let places = index.places(content, id)?;
+        Ok(places.iter().any(|place| !problems.contains_key(&place.pack) && state.is_good(place)))
+    };
+    let mut salvage = Salvage::new();
+    let mut saved: HashSet<(Content, ChunkId)> = HashSet::new();
+    let mut bad = Vec::new();
+    for entry in index.entries()? {
+        let (pack, entry) = entry?;
+        if !problems.contains_key(&pack.pack) {
+            continue;
+        }
+        let place = Place { pack: pack.pack, header: pack.header, entry };
+        match state.is_good(&place) {
+            false => bad.push((pack.content, place)),
+            true if is_elsewhere(pack.content, &entry.id)? => {}
+            true if saved.insert((pack.content, entry.id)) => {
+                salvage.entry(pack.pack).or_default().push((pack.content, place));
+            }
+            true => {}
+        }
+    }
+    let mut lost: BTreeMap<PackId, u64> = BTreeMap::new();
+    for (content, place) in bad {
+        let id = place.entry.id;
+        if !saved.contains(&(content, id)) && !is_elsewhere(content, &id)? {
+            *lost.entry(place.pack).or_default() += 1;
+        }
+    }
+    salvage.values_mut().for_each(|places| places.sort_unstable_by_key(|(_, place)| place.entry.offset));
+    let packs = problems.into_iter().map(|(pack, problem)| PackRepair {
+        pack,
+        problem: problem.clone(),
+        salvaged: salvage.get(&pack).map_or(0, |places| places.len() as u64),
+        lost: lost.get(&pack).copied().unwrap_or(0),
+    });
+    Ok((packs.collect(), salvage))
+}
+
+/// Whether a point is damaged, and not only beyond this program or keyring.
+async fn is_damaged(shared: &Arc<Shared>, id: PointId) -> Result<bool> {
+    match open_point(shared, id).await {
+        Err(error) if error.is_of_store() => Err(error),
+        Err(error) => Ok(error.is_damage()),
+        Ok(_) => Ok(false),
+    }
+}
