@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use crate::buffers::Buffers;
 use crate::codec::Codec;
 use crate::crypto::{Digests, Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
@@ -176,6 +177,8 @@ pub(crate) struct Shared {
     pub(crate) keyring: Keyring,
     pub(crate) digests: Digests,
     pub(crate) codec: Codec,
+    /// What chunks are opened and decoded into.
+    pub(crate) buffers: Buffers,
     pub(crate) limits: Limits,
     /// Bytes on their way into packs.
     pub(crate) in_flight: Arc<Semaphore>,
@@ -195,6 +198,7 @@ impl Shared {
             digests: keyring.digests(),
             keyring,
             codec: Codec::new(),
+            buffers: Buffers::default(),
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),
