@@ -38,7 +38,8 @@ pub struct Limits {
     /// Size at which a data pack is closed: 1 MiB to 1 GiB, 64 MiB by default.
     pub pack_bytes: u32,
     /// Most bytes of chunks that [`DiskReader::read_at`](crate::DiskReader::read_at) and what is built on it keep, over all disks: 64 MiB by
-    /// default, and four chunks at least. To this come 24 chunks that are on their way.
+    /// default, and four chunks at least. To this come 24 chunks that are on
+    /// their way, and at most 64 MiB of memory that is kept for the chunks that follow.
     pub cache_bytes: u32,
     /// Time from looking for marks of a prune to the end of the commit after which a backup looks again; 5 minutes, which is well below
     /// the shortest grace period. For tests with shorter ones.
