@@ -99,6 +99,11 @@ impl Keyring {
         SealKey::derive("vadp-repository v1 object", &*material)
     }
 
+    /// What the keys of the files in which this machine keeps the index are derived from.
+    pub(crate) fn cache_secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key("vadp-repository v1 index cache", &self.identity))
+    }
+
     /// The keyed digests of this repository.
     pub(crate) fn digests(&self) -> Digests {
         Digests {
@@ -198,6 +203,12 @@ impl SealKey {
         buffer.extend_from_slice(plain);
         self.seal_tail(at, aad, &mut buffer, 0)?;
         Ok(buffer)
+    }
+
+    /// Opens a seal in place, and gives the length of what was sealed, which is at the beginning; `None` as for [`open`](Self::open).
+    pub(crate) fn open_in_place(&self, at: NonceAt, aad: &[u8], sealed: &mut [u8]) -> Option<usize> {
+        let nonce = Nonce::assume_unique_for_key(at.bytes());
+        self.0.open_in_place(nonce, Aad::from(aad), sealed).ok().map(|plain| plain.len())
     }
 
     /// Opens a seal; `None` when the bytes, the associated data or the key are not those of the seal.
