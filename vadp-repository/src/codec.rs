@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
+use crate::buffers::Buffers;
 use crate::error::{Error, ErrorKind, Result};
 
 const LEVEL: i32 = 3;
@@ -72,13 +73,21 @@ impl Codec {
 }
 
 /// Decodes into exactly `plain_len` bytes. No more memory than that is taken, whatever the frame claims.
-pub(crate) fn decode(encoding: Encoding, encoded: Bytes, plain_len: usize) -> Result<Bytes> {
+pub(crate) fn decode(
+    encoding: Encoding,
+    encoded: Bytes,
+    plain_len: usize,
+    buffers: &Buffers,
+) -> Result<Bytes> {
     let plain = match encoding {
         Encoding::Raw => encoded,
         Encoding::Zstd => {
             let failed = |source| Error::damaged("a chunk does not decompress").with_source(source);
-            let plain = Decompressor::new().and_then(|mut zstd| zstd.decompress(&encoded, plain_len));
-            Bytes::from(plain.map_err(failed)?)
+            let mut plain = buffers.take(plain_len);
+            let mut zstd = Decompressor::new().map_err(failed)?;
+            let length = zstd.decompress_to_buffer(&encoded, plain.as_mut()).map_err(failed)?;
+            plain.truncate(length);
+            plain.freeze()
         }
     };
     match plain.len() == plain_len {

@@ -294,10 +294,15 @@ impl SealKey {
 
     /// Opens a seal; `None` when the bytes, the associated data or the key are not those of the seal.
     pub(crate) fn open(&self, at: NonceAt, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (text, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG_BYTES)?)?;
-        let mut plain = vec![0; text.len()];
+        let mut plain = vec![0; sealed.len().checked_sub(TAG_BYTES)?];
+        self.open_into(at, aad, sealed, &mut plain).then_some(plain)
+    }
+
+    /// Opens a seal into as many bytes as were sealed; `false` where [`open`](Self::open) gives `None`.
+    pub(crate) fn open_into(&self, at: NonceAt, aad: &[u8], sealed: &[u8], plain: &mut [u8]) -> bool {
         let nonce = Nonce::assume_unique_for_key(at.bytes());
-        self.cipher.open_separate_gather(nonce, Aad::from(aad), text, tag, &mut plain).ok()?;
-        Some(plain)
+        sealed.split_at_checked(plain.len()).is_some_and(|(text, tag)| {
+            self.cipher.open_separate_gather(nonce, Aad::from(aad), text, tag, plain).is_ok()
+        })
     }
 }

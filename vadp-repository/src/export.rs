@@ -163,7 +163,9 @@ impl Repository {
 
     async fn put(&self, disk: &mut DiskWriter, chunk: ExportChunk) -> Result<()> {
         let ExportChunk { chunk, encoding, plain, bytes, .. } = chunk;
-        let decode = move |_: &crate::repository::Shared| codec::decode(encoding, bytes, plain as usize);
+        let decode = move |shared: &crate::repository::Shared| {
+            codec::decode(encoding, bytes, plain as usize, &shared.buffers)
+        };
         let bytes = self.shared.compute(decode).await?;
         disk.put(chunk, bytes).await.map_err(|error| match error.kind() {
             ErrorKind::InvalidInput => misplaced(error),

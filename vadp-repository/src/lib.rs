@@ -62,6 +62,7 @@
 
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod check;
 mod codec;
 pub mod conformance;

@@ -87,14 +87,14 @@ impl Shared {
             };
             error.at_pack(pack).at_chunk(entry.id)
         })?;
-        self.compute(move |shared| shared.verify(content, &place, sealed)).await
+        self.compute(move |shared| shared.verify(content, &place, &sealed)).await
     }
 
     /// Opens, decodes and verifies a sealed chunk.
-    pub(crate) fn verify(&self, content: Content, place: &Place, sealed: Bytes) -> Result<Bytes> {
+    pub(crate) fn verify(&self, content: Content, place: &Place, sealed: &[u8]) -> Result<Bytes> {
         let Place { pack, header, entry } = place;
-        let encoded = pack::open_chunk(*pack, header, &self.keyring(), entry, sealed)?;
-        let plain = codec::decode(entry.encoding, encoded, entry.plain as usize)
+        let encoded = pack::open_chunk(*pack, header, &self.keyring(), entry, sealed, &self.buffers)?;
+        let plain = codec::decode(entry.encoding, encoded, entry.plain as usize, &self.buffers)
             .map_err(|error| error.at_pack(*pack).at_chunk(entry.id))?;
         match self.digests.id(content, &plain) == entry.id {
             true => Ok(plain),

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use crate::buffers::Buffers;
 use crate::codec::Codec;
 use crate::crypto::{Digests, Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,8 @@ pub struct Limits {
     /// Size at which a data pack is closed: 1 MiB to 1 GiB, 64 MiB by default.
     pub pack_bytes: u32,
     /// Most bytes of chunks that [`DiskReader::read_at`](crate::DiskReader::read_at) and what is built on it keep, over all disks: 64 MiB by
-    /// default, and four chunks at least. To this come 24 chunks that are on their way.
+    /// default, and four chunks at least. To this come 24 chunks that are on
+    /// their way, and at most 64 MiB of memory that is kept for the chunks that follow.
     pub cache_bytes: u32,
     /// Time from looking for marks of a prune to the end of the commit after which a backup looks again; 5 minutes, which is well below
     /// the shortest grace period. For tests with shorter ones.
@@ -228,6 +230,8 @@ pub(crate) struct Shared {
     beyond: RwLock<Option<(ErrorKind, String)>>,
     pub(crate) digests: Digests,
     pub(crate) codec: Codec,
+    /// What chunks are opened and decoded into.
+    pub(crate) buffers: Buffers,
     pub(crate) limits: Limits,
     /// Bytes on their way into packs.
     pub(crate) in_flight: Arc<Semaphore>,
@@ -254,6 +258,7 @@ impl Shared {
             keys: RwLock::new(keys),
             beyond: RwLock::default(),
             codec: Codec::new(),
+            buffers: Buffers::default(),
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),

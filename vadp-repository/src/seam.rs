@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::codec::Encoding;
 use crate::crypto::{Content, Keyring};
 use crate::error::Result;
@@ -193,7 +194,8 @@ impl Fixed {
             Parse::ExportHead => export::Record::parse(export::HEAD, bytes).map(drop),
             Parse::ExportChunk => export::Record::parse(export::CHUNK, bytes).map(drop),
             Parse::Frame => {
-                crate::codec::decode(Encoding::Zstd, Bytes::copy_from_slice(bytes), 1 << 20).map(drop)
+                let (bytes, buffers) = (Bytes::copy_from_slice(bytes), Buffers::default());
+                crate::codec::decode(Encoding::Zstd, bytes, 1 << 20, &buffers).map(drop)
             }
         }
     }

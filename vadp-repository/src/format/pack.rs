@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::codec::Encoding;
 use crate::crypto::{Content, Keyring, NonceAt, SealKey, TAG_BYTES};
 use crate::error::{Error, Result};
@@ -182,13 +183,14 @@ impl PackBuilder {
     }
 }
 
-/// Opens the seal of one chunk, without a copy if nobody else holds the bytes. They are still encoded, and their id is still to be verified.
+/// Opens the seal of one chunk. The bytes are still encoded, and their id is still to be verified.
 pub(crate) fn open_chunk(
     pack: PackId,
     header: &ObjectHeader,
     keyring: &Keyring,
     entry: &PackEntry,
-    sealed: Bytes,
+    sealed: &[u8],
+    buffers: &Buffers,
 ) -> Result<Bytes> {
     let damaged = |what: String| Error::damaged(what).at_pack(pack).at_chunk(entry.id);
     if sealed.len() != entry.stored as usize {
@@ -200,12 +202,11 @@ pub(crate) fn open_chunk(
     }
     let key = keyring.object_key(header, pack.as_bytes())?;
     let aad = entry.aad(header.repository, pack);
-    let mut bytes = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-    let length = key
-        .open_in_place(NonceAt::Offset(u64::from(entry.offset)), &aad, &mut bytes)
-        .ok_or_else(|| damaged("stored bytes of a chunk were altered: the seal does not open".to_owned()))?;
-    bytes.truncate(length);
-    Ok(bytes.freeze())
+    let mut encoded = buffers.take(sealed.len().saturating_sub(TAG_BYTES));
+    match key.open_into(NonceAt::Offset(u64::from(entry.offset)), &aad, sealed, encoded.as_mut()) {
+        true => Ok(encoded.freeze()),
+        false => Err(damaged("stored bytes of a chunk were altered: the seal does not open".to_owned())),
+    }
 }
 
 /// Reads header, trailer and footer of a whole pack.

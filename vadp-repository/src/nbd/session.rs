@@ -76,7 +76,11 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(
         if admitted.request.command == Command::Disconnect {
             break;
         }
-        answers.spawn(Arc::clone(&session).answer(admitted));
+        // What is at hand is answered here and now; a task of its own would cost more than the answer.
+        let mut answer = Box::pin(Arc::clone(&session).answer(admitted));
+        if futures::poll!(&mut answer).is_pending() {
+            answers.spawn(answer);
+        }
     }
     // What has been asked for is answered. A client that does not take its answers is left alone after a while.
     let rest = async {

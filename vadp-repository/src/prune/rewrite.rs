@@ -95,8 +95,8 @@ pub(crate) async fn read(shared: &Arc<Shared>, content: Content, place: Place) -
     let sealed = shared.store.get_range(&pack_name(place.pack)?, range).await?;
     let work = move |shared: &Shared| {
         let Place { pack, header, entry } = place;
-        let encoded = pack::open_chunk(pack, &header, &shared.keyring(), &entry, sealed)?;
-        let plain = codec::decode(entry.encoding, encoded.clone(), entry.plain as usize)?;
+        let encoded = pack::open_chunk(pack, &header, &shared.keyring(), &entry, &sealed, &shared.buffers)?;
+        let plain = codec::decode(entry.encoding, encoded.clone(), entry.plain as usize, &shared.buffers)?;
         match shared.digests.id(content, &plain) == entry.id {
             true => {
                 Ok(Encoded { id: entry.id, plain: entry.plain, encoding: entry.encoding, bytes: encoded })

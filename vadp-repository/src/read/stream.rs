@@ -160,7 +160,7 @@ async fn read_range(shared: &Arc<Shared>, places: Vec<Place>) -> Vec<(ChunkId, B
         let end = at.saturating_add(place.entry.stored as usize);
         let sealed = sealed.slice(at.min(sealed.len())..end.min(sealed.len()));
         async move {
-            let bytes = shared.compute(move |shared| shared.verify(Content::Data, &place, sealed)).await?;
+            let bytes = shared.compute(move |shared| shared.verify(Content::Data, &place, &sealed)).await?;
             Ok::<_, Error>((place.entry.id, bytes))
         }
     });
