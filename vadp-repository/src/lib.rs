@@ -61,6 +61,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backup_store;
 mod check;
 mod codec;
 pub mod conformance;
@@ -82,6 +83,7 @@ mod summary;
 mod time;
 mod write;
 
+pub use backup_store::{BackupStore, ChunkSink, PointSink, StoredDisk, StoredPoint};
 pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
 pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};

@@ -4,9 +4,10 @@ mod disk;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{DiskSummary, PointDraft, PointId, Repository, RestorePoint};
+use vadp_repository::{BackupStore, DiskSummary, PointDraft, PointId, StoredPoint};
 use vim_api::dynamic::Element;
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 use vim_api::types::VirtualMachineConfigInfo;
@@ -36,7 +37,7 @@ const PARALLEL_DISKS: usize = 2;
 #[must_use = "nothing is backed up until it is run"]
 pub struct Backup<'a> {
     vm: &'a ProtectedVm,
-    repository: &'a Repository,
+    store: &'a dyn BackupStore,
     transport: &'a Vddk,
     journal: &'a Journal,
     full: bool,
@@ -50,7 +51,7 @@ pub struct Backup<'a> {
 #[non_exhaustive]
 pub struct BackupOutcome {
     /// The restore point. It is visible and complete, whatever else is said here.
-    pub point: RestorePoint,
+    pub point: Arc<dyn StoredPoint>,
     /// Each disk, by device key.
     pub disks: Vec<DiskOutcome>,
     /// In what state the disks were: at rest, off, or as after a power cut.
@@ -88,16 +89,16 @@ pub struct DiskOutcome {
 }
 
 impl<'a> Backup<'a> {
-    /// Backs up all that is allocated.
+    /// Backs up all that is allocated. `store` is a [`Repository`](vadp_repository::Repository), or another store of backups.
     pub fn full(
         vm: &'a ProtectedVm,
-        repository: &'a Repository,
+        store: &'a dyn BackupStore,
         transport: &'a Vddk,
         journal: &'a Journal,
     ) -> Self {
         Self {
             vm,
-            repository,
+            store,
             transport,
             journal,
             full: true,
@@ -111,11 +112,11 @@ impl<'a> Backup<'a> {
     /// Backs up what changed since the machine's latest restore point, where that can be proved.
     pub fn incremental(
         vm: &'a ProtectedVm,
-        repository: &'a Repository,
+        store: &'a dyn BackupStore,
         transport: &'a Vddk,
         journal: &'a Journal,
     ) -> Self {
-        Self { full: false, ..Self::full(vm, repository, transport, journal) }
+        Self { full: false, ..Self::full(vm, store, transport, journal) }
     }
 
     /// Whether and how the guest is brought to rest for the snapshot: [`Quiesce`](crate::Quiesce) alone, or a whole
@@ -173,7 +174,7 @@ impl<'a> Backup<'a> {
         }
         let guard = SnapshotGuard::take(self.vm, self.journal, &self.quiesce, &report).await?;
         let record = guard.record().clone();
-        let copied = self.copy(&guard, parent.as_ref(), &report).await;
+        let copied = self.copy(&guard, parent.as_deref(), &report).await;
         let released = guard.release(&report).await;
         let (point, disks) = match (copied, &released) {
             (Ok(done), _) => done,
@@ -190,7 +191,7 @@ impl<'a> Backup<'a> {
             .collect();
         let (mut suspects, mut tracking_error) = (Vec::new(), None);
         if !lied.is_empty() {
-            suspects = self.suspects(&point, &lied).await?;
+            suspects = self.suspects(&*point, &lied).await?;
             tracking_error = cbt::reset(self.vm, self.journal).await.err();
         }
         let SnapshotRecord { consistency, attempts } = record;
@@ -207,9 +208,9 @@ impl<'a> Backup<'a> {
         })
     }
 
-    async fn latest(&self) -> Result<Option<RestorePoint>, Error> {
+    async fn latest(&self) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
         let machine = stored::machine_id(self.vm.identity())?;
-        let latest = self.repository.latest(&machine).await;
+        let latest = self.store.latest(&machine).await;
         latest.map_err(|e| {
             Error::repository(format!("looking for the latest restore point of {}", self.vm.name()), e)
         })
@@ -217,27 +218,27 @@ impl<'a> Backup<'a> {
 
     /// The restore points whose content of one of these disks rests on the same epoch of tracking: incremental ones, back to
     /// the last full one of a disk's epoch, which read everything.
-    async fn suspects(&self, point: &RestorePoint, lied: &[i32]) -> Result<Vec<PointId>, Error> {
+    async fn suspects(&self, point: &dyn StoredPoint, lied: &[i32]) -> Result<Vec<PointId>, Error> {
         let context = |e| Error::repository("looking for restore points that rest on tracking that lied", e);
         let machine = stored::machine_id(self.vm.identity())?;
-        let epoch_of = |point: &RestorePoint, key: i32| -> Result<Option<(ChangeId, bool)>, Error> {
+        let epoch_of = async |point: &dyn StoredPoint, key: i32| -> Result<Option<(ChangeId, bool)>, Error> {
             let key = stored::disk_key(key);
-            if !point.disks().iter().any(|disk| disk.key == key) {
+            if !point.info().disks.iter().any(|disk| disk.key == key) {
                 return Ok(None);
             }
-            let metadata = DiskMetadata::from_bytes(point.disk(&key).map_err(context)?.metadata())?;
+            let metadata = DiskMetadata::from_bytes(point.disk(&key).await.map_err(context)?.metadata())?;
             let incremental = metadata.full_because.is_none();
             Ok(metadata.parsed_change_id().map(|id| (id, incremental)))
         };
         let mut suspects = Vec::new();
-        for info in self.repository.points(Some(&machine)).await.map_err(context)? {
+        for info in self.store.points(Some(&machine)).await.map_err(context)? {
             if info.id == point.id() {
                 continue;
             }
-            let earlier = self.repository.point(info.id).await.map_err(context)?;
+            let earlier = self.store.point(info.id).await.map_err(context)?;
             for key in lied {
                 if let (Some((now, _)), Some((then, true))) =
-                    (epoch_of(point, *key)?, epoch_of(&earlier, *key)?)
+                    (epoch_of(point, *key).await?, epoch_of(&*earlier, *key).await?)
                     && then.is_comparable_to(&now)
                 {
                     suspects.push(info.id);
@@ -258,21 +259,18 @@ impl<'a> Backup<'a> {
     async fn copy(
         &self,
         guard: &SnapshotGuard,
-        parent: Option<&RestorePoint>,
+        parent: Option<&dyn StoredPoint>,
         report: &Report<'_>,
-    ) -> Result<(RestorePoint, Vec<DiskOutcome>), Error> {
+    ) -> Result<(Arc<dyn StoredPoint>, Vec<DiskOutcome>), Error> {
         let (snapshot, name) = (guard.snapshot(), guard.name());
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
         let config =
             config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
-        let writer = self
-            .repository
-            .begin(draft)
-            .await
-            .map_err(|e| Error::repository("beginning a restore point", e))?;
-        let work = disk::Work { backup: self, snapshot, parent, writer: &writer, report };
+        let sink = self.store.begin(draft).await;
+        let sink = sink.map_err(|e| Error::repository("beginning a restore point", e))?;
+        let work = disk::Work { backup: self, snapshot, parent, sink: &*sink, report };
         let done: Vec<(DiskOutcome, bytes::Bytes)> = futures::stream::iter(&disks)
             .map(|disk| work.run(disk))
             .buffered(PARALLEL_DISKS)
@@ -285,7 +283,7 @@ impl<'a> Backup<'a> {
             disk_metadata.insert(stored::disk_key(outcome.key), metadata);
             outcomes.push(outcome);
         }
-        let point = writer.commit(stored::encode(&metadata)?, disk_metadata).await;
+        let point = sink.commit(stored::encode(&metadata)?, disk_metadata).await;
         let point = point.map_err(|e| Error::repository("committing the restore point", e))?;
         report.tell(Event::Committed { point: &point.id().to_string() });
         Ok((point, outcomes))

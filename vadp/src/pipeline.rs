@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::DiskWriter;
+use vadp_repository::ChunkSink;
 
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
@@ -56,7 +56,7 @@ impl Scope {
 pub(crate) async fn copy(
     source: &dyn DiskSource,
     scope: &Scope,
-    writer: &mut DiskWriter,
+    writer: &mut dyn ChunkSink,
     key: i32,
     total: u64,
     report: &Report<'_>,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vadp_repository::{MachineId, RestorePoint};
+use vadp_repository::{MachineId, StoredPoint};
 
 use crate::cbt::{ChangeId, Decision, Reason};
 use crate::eligibility::UnprotectedDisk;
@@ -88,7 +88,7 @@ impl MachineMetadata {
     ///
     /// # Errors
     /// [`ErrorKind::RestorePoint`] when the point was made by something else, or by a newer version of this crate.
-    pub fn of(point: &RestorePoint) -> Result<Self, Error> {
+    pub fn of(point: &dyn StoredPoint) -> Result<Self, Error> {
         let metadata: Self = decode(point.metadata(), &format!("the restore point {}", point.id()))?;
         check_version(metadata.version)?;
         Ok(metadata)

@@ -11,6 +11,7 @@ use crate::format::point::{MAX_BYTES, PointHead, SealedPoint};
 use crate::ids::{MachineId, PointId};
 use crate::read::point::{PointDisk, RestorePoint};
 use crate::repository::{POINTS, Repository, Shared, id_of, point_name};
+use crate::write::PointDraft;
 
 /// Bytes that are read of a point at first; most heads are shorter.
 const FIRST_READ: u64 = 4096;
@@ -114,6 +115,13 @@ impl PointInfo {
     /// The point on which this one was built, by the first disk that has one; `None` for a full backup.
     pub fn parent(&self) -> Option<PointId> {
         self.disks.iter().find_map(|disk| disk.parent)
+    }
+
+    /// What a [`BackupStore`](crate::BackupStore) shows of a point that it was given as `draft`, with the disks in the order in which
+    /// they were begun.
+    pub fn of_draft(id: PointId, draft: PointDraft, disks: Vec<PointDisk>) -> Self {
+        let PointDraft { machine, created, tags } = draft;
+        Self { id, machine, created, tags, disks }
     }
 
     pub(crate) fn new(id: PointId, head: PointHead) -> Self {

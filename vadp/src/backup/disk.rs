@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
-use vadp_repository::{DiskReader, DiskSpec, PointWriter, RestorePoint};
+use vadp_repository::{DiskSpec, PointSink, StoredDisk, StoredPoint};
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 
 use super::{Backup, DiskOutcome};
@@ -14,15 +16,15 @@ use crate::stored::{self, DiskMetadata};
 pub(super) struct Work<'a> {
     pub(super) backup: &'a Backup<'a>,
     pub(super) snapshot: &'a VirtualMachineSnapshot,
-    pub(super) parent: Option<&'a RestorePoint>,
-    pub(super) writer: &'a PointWriter,
+    pub(super) parent: Option<&'a dyn StoredPoint>,
+    pub(super) sink: &'a dyn PointSink,
     pub(super) report: &'a Report<'a>,
 }
 
 impl Work<'_> {
     /// Backs up one disk: decide, open, audit, copy, finish.
     pub(super) async fn run(&self, disk: &DiskConfig) -> Result<(DiskOutcome, Bytes), Error> {
-        let parent = in_parent(self.parent, disk)?;
+        let parent = in_parent(self.parent, disk).await?;
         let (mut decision, mut changed) = self.decide(disk, parent.as_ref()).await?;
         let snapshot = self.snapshot.moref();
         let source =
@@ -37,7 +39,7 @@ impl Work<'_> {
         }
         let mut audited = 0;
         if let (Some(map), Some((reader, _))) = (&changed, &parent) {
-            let audit = self.backup.audit.run(&*source, reader, map).await?;
+            let audit = self.backup.audit.run(&*source, &**reader, map).await?;
             audited = audit.bytes;
             if let Some(chunk) = audit.lie {
                 tracing::error!(disk = %disk.label, chunk, "changed block tracking did not tell of a change");
@@ -46,12 +48,13 @@ impl Work<'_> {
             }
         }
         let spec = DiskSpec { key: stored::disk_key(disk.key), capacity_bytes: disk.capacity };
-        let parent_map = match (&decision, &parent) {
-            (Decision::Incremental(_), Some((reader, _))) => Some(reader.map()),
-            _ => None,
+        let parent = match &decision {
+            Decision::Incremental(_) => self.parent.map(|point| point.id()),
+            Decision::Full(_) => None,
         };
         let context = || format!("backing up {}", disk.label);
-        let mut writer = self.writer.disk(spec, parent_map).map_err(|e| Error::repository(context(), e))?;
+        let writer = self.sink.disk(spec, parent).await;
+        let mut writer = writer.map_err(|e| Error::repository(context(), e))?;
         let scope = match changed {
             Some(map) => Scope::Changed(map.changed().clone()),
             None => Scope::Allocated,
@@ -64,7 +67,7 @@ impl Work<'_> {
             decision: &decision,
             to_read,
         });
-        let read = pipeline::copy(&*source, &scope, &mut writer, disk.key, to_read, self.report).await?;
+        let read = pipeline::copy(&*source, &scope, &mut *writer, disk.key, to_read, self.report).await?;
         let summary = writer.finish().await.map_err(|e| Error::repository(context(), e))?;
         let transport = source.transport().to_owned();
         source.close().await?;
@@ -90,20 +93,21 @@ impl Work<'_> {
 }
 
 /// A disk of the latest restore point.
-pub(super) type ParentDisk = (DiskReader, DiskMetadata);
+pub(super) type ParentDisk = (Arc<dyn StoredDisk>, DiskMetadata);
 
 /// The disk in the latest restore point, if it has it.
-pub(super) fn in_parent(
-    point: Option<&RestorePoint>,
+pub(super) async fn in_parent(
+    point: Option<&dyn StoredPoint>,
     disk: &DiskConfig,
 ) -> Result<Option<ParentDisk>, Error> {
     let Some(point) = point else { return Ok(None) };
     let key = stored::disk_key(disk.key);
-    if !point.disks().iter().any(|d| d.key == key) {
+    if !point.info().disks.iter().any(|d| d.key == key) {
         return Ok(None);
     }
     let reader = point
         .disk(&key)
+        .await
         .map_err(|e| Error::repository(format!("reading the parent of {}", disk.label), e))?;
     let metadata = DiskMetadata::from_bytes(reader.metadata())?;
     Ok(Some((reader, metadata)))

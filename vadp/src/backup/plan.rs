@@ -56,7 +56,7 @@ impl Backup<'_> {
         let mut planned = Vec::new();
         let is_tracked = config.change_tracking_enabled.unwrap_or(false);
         for mut found in disks {
-            let before = disk::in_parent(parent.as_ref(), &found)?;
+            let before = disk::in_parent(parent.as_deref(), &found).await?;
             if is_tracked && found.change_id.is_none() {
                 // Only a snapshot has to carry an id. Until then tracking that is on is taken at its word.
                 found.change_id = before.as_ref().and_then(|(_, metadata)| metadata.parsed_change_id());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::DiskReader;
+use vadp_repository::StoredDisk;
 
 use super::ChangedMap;
 use crate::compare::{chunks_of_interest, current, matches};
@@ -53,7 +53,7 @@ impl Audit {
     pub(crate) async fn run(
         self,
         source: &dyn DiskSource,
-        parent: &DiskReader,
+        parent: &dyn StoredDisk,
         changed: &ChangedMap,
     ) -> Result<Audited, Error> {
         let mut seen = Audited::default();

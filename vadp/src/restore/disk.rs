@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{Chunk, DiskReader};
+use vadp_repository::{Chunk, StoredDisk};
 
 use super::{DiskPlan, Restore, RestoredDisk};
 use crate::compare::{chunks_of_interest, current, matches};
@@ -25,12 +25,12 @@ pub(super) async fn revert(
         return Err(Error::new(ErrorKind::NotEligible, context));
     }
     report.tell(Event::DiskOpened { key, capacity });
-    let written = write(&*sink, &plan.reader, key, report).await?;
+    let written = write(&*sink, &*plan.reader, key, report).await?;
     sink.flush().await?;
     (sink as Box<dyn DiskSource>).close().await?;
     // Read back over another connection: what comes cannot be out of a buffer of the one that wrote.
     let source = restore.transport.open_for_verification(restore.vm, path).await?;
-    let verified = verify(&*source, &plan.reader, key, report).await?;
+    let verified = verify(&*source, &*plan.reader, key, report).await?;
     source.close().await?;
     if verified != capacity {
         let context = format!("{verified} of {capacity} bytes of {path} were verified");
@@ -43,7 +43,7 @@ pub(super) async fn revert(
 /// Compares every chunk with the restore point and writes those that differ.
 async fn write(
     sink: &dyn DiskSink,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     key: i32,
     report: &Report<'_>,
 ) -> Result<u64, Error> {
@@ -71,7 +71,7 @@ async fn write(
 /// The bytes that have to be written to a chunk, or `None` when it is right as it is.
 async fn difference(
     sink: &dyn DiskSink,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     allocated: &Extents,
     chunk: u64,
 ) -> Result<(ByteRange, Option<Bytes>), Error> {
@@ -92,7 +92,7 @@ async fn difference(
 /// Reads everything back. Returns the number of bytes that are known to be right.
 async fn verify(
     source: &dyn DiskSource,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     key: i32,
     report: &Report<'_>,
 ) -> Result<u64, Error> {
