@@ -7,7 +7,7 @@ mod packs;
 use std::fmt;
 use std::ops::Range;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{ChunkId, KeySlotId, MachineId, PackId, PointId};
 use crate::repository::Repository;
 
@@ -17,8 +17,31 @@ pub enum CheckDepth {
     /// Key slots, index, points and all maps are read and verified; packs are there with the right size; every chunk
     /// of every point is in the index.
     Quick,
-    /// All that, and every byte of every pack is read, opened and verified.
+    /// All that, and every byte of a share of the packs is read, opened and verified: part `part` of `of` about equal parts, `1..=of`.
+    /// A pack belongs to the same part of as many parts for ever. So a check of part 1 of 7 on Mondays, of part 2 on
+    /// Tuesdays, and so on, has read every byte within a week; a part that is chosen by chance makes a sample.
+    Part {
+        /// Which part.
+        part: u32,
+        /// How many parts there are.
+        of: u32,
+    },
+    /// All that is quick, and every byte of every pack is read, opened and verified.
     Deep,
+}
+
+impl CheckDepth {
+    /// Whether the bytes of a pack are read. Ids are random, so parts have about as many packs each.
+    fn reads(self, pack: PackId) -> bool {
+        match self {
+            Self::Quick => false,
+            Self::Deep => true,
+            Self::Part { part, of } => {
+                let [.., a, b, c, d] = *pack.as_bytes();
+                u32::from_le_bytes([a, b, c, d]).checked_rem(of) == part.checked_sub(1)
+            }
+        }
+    }
 }
 
 /// What a check found.
@@ -33,7 +56,7 @@ pub struct CheckReport {
     pub packs: u64,
     /// Different chunks with data that points need.
     pub chunks: u64,
-    /// Bytes of packs that were read and verified; zero for a quick check.
+    /// Bytes of packs that were read and verified; zero for a quick check, all of them after a deep one without damage.
     pub verified_bytes: u64,
     /// What is missing or altered. Empty means that every point can be restored, as far as the depth can tell.
     pub damage: Vec<Damage>,
@@ -88,12 +111,18 @@ pub struct Leftovers {
 }
 
 impl Repository {
-    /// Looks for damage. It takes no lock; backups may run meanwhile. Memory: about that of the index again, for a deep check also
-    /// one pack.
+    /// Looks for damage. It takes no lock; backups may run meanwhile. Memory: about that of the index again, and one pack where packs are
+    /// read.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) when the store fails, so that nothing can be said. Damage is no error but in the report.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a part that there is not.
     pub async fn check(&self, depth: CheckDepth) -> Result<CheckReport> {
+        if let CheckDepth::Part { part, of } = depth
+            && !(1..=of).contains(&part)
+        {
+            return Err(Error::invalid(format!("there is no part {part} of {of}: parts are counted from 1")));
+        }
         inspect::run(&self.shared, depth).await
     }
 }
@@ -109,7 +138,7 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { points, packs, chunks, .. } = self;
         writeln!(f, "{points} restore points, {packs} packs, {chunks} chunks in use")?;
-        if self.depth == CheckDepth::Deep {
+        if self.depth != CheckDepth::Quick {
             writeln!(f, "{} bytes of packs read and verified", self.verified_bytes)?;
         }
         for damage in &self.damage {

@@ -93,11 +93,11 @@ pub use prune::{
 };
 pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
-    RestorePoint,
+    PointQuery, RestorePoint,
 };
 pub use repository::{InitOptions, Limits, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
-pub use statistics::Statistics;
+pub use statistics::{DayGrowth, Statistics};
 pub use store::{
     Backoff, CachePlace, ChunkStore, FaultPlan, FaultStore, LocalStore, MemoryStore, ObjectName, ReadCache,
     Retry, StoreFuture, StoredObject, Throttle,

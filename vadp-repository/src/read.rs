@@ -19,7 +19,7 @@ use crate::repository::{Shared, load, pack_name};
 
 pub use disk::{Chunk, DiskReader};
 pub(crate) use list::point_ids;
-pub use list::{DamagedPoint, PointInfo, PointListing};
+pub use list::{DamagedPoint, PointInfo, PointListing, PointQuery};
 pub use map::{AllocatedChunks, DiskMap, MapEntry};
 pub(crate) use point::open_point;
 pub use point::{PointDisk, RestorePoint};

@@ -173,6 +173,24 @@ impl Fixed {
     }
 }
 
+impl Parse {
+    /// All there are. The order is that of the first bytes in fuzz/corpus/repository_object: add at the end.
+    pub const ALL: [Self; 12] = [
+        Self::Config,
+        Self::KeySlot,
+        Self::Keyring,
+        Self::Pack,
+        Self::Entries,
+        Self::Page,
+        Self::Index,
+        Self::IndexBody,
+        Self::Point,
+        Self::PointHead,
+        Self::PointBody,
+        Self::Frame,
+    ];
+}
+
 /// What [`Fixed::parse`] takes bytes for.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

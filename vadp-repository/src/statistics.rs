@@ -1,11 +1,13 @@
 //! How large the repository is, and what deduplication and compression save.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use crate::crypto::Content;
 use crate::error::Result;
 use crate::index::ChunkSet;
 use crate::repository::{INDEX, PACKS, POINTS, Repository, load};
+use crate::time;
 
 /// Sizes of a repository at one moment, in bytes unless said otherwise.
 #[non_exhaustive]
@@ -46,7 +48,55 @@ impl Statistics {
     }
 }
 
+/// What the backups of one day added, as far as their restore points are still there: all figures are what these points counted
+/// when they were made. What points that were given up had added is in none of them, also where a later point still needs it.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayGrowth {
+    /// The beginning of the day, in UTC.
+    pub day: SystemTime,
+    /// Number of restore points.
+    pub points: u64,
+    /// Capacities of their disks, in bytes.
+    pub logical_bytes: u64,
+    /// Plain bytes that were read for them.
+    pub read_bytes: u64,
+    /// Plain bytes that the repository did not have.
+    pub new_bytes: u64,
+    /// What these take in packs, compressed and sealed.
+    pub stored_bytes: u64,
+}
+
 impl Repository {
+    /// What each day's backups added, oldest first; days without a restore point are left out. Reads the heads of all points.
+    ///
+    /// # Errors
+    /// As [`points`](Self::points).
+    pub async fn growth(&self) -> Result<Vec<DayGrowth>> {
+        let mut days = BTreeMap::new();
+        for point in self.points(None).await? {
+            let number = time::day(point.created);
+            let day = days.entry(number).or_insert_with(|| DayGrowth {
+                day: time::from_day(number),
+                points: 0,
+                logical_bytes: 0,
+                read_bytes: 0,
+                new_bytes: 0,
+                stored_bytes: 0,
+            });
+            day.points += 1;
+            for disk in &point.disks {
+                // Counters come from the store, and whoever wrote them may have meant anything.
+                let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+                add(&mut day.logical_bytes, disk.capacity_bytes);
+                add(&mut day.read_bytes, disk.summary.read_bytes);
+                add(&mut day.new_bytes, disk.summary.new_bytes);
+                add(&mut day.stored_bytes, disk.summary.stored_bytes);
+            }
+        }
+        Ok(days.into_values().collect())
+    }
+
     /// Counts. Lists the store and reads the heads of all points.
     ///
     /// # Errors

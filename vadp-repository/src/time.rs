@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+const MICROS_OF_A_DAY: i64 = 86_400_000_000;
+
 /// Rounds down to microseconds. Times that the format cannot hold (292,000 years away) become the nearest that it can.
 pub(crate) fn to_micros(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
@@ -11,6 +13,16 @@ pub(crate) fn to_micros(time: SystemTime) -> i64 {
             i64::try_from(micros).map_or(i64::MIN, |micros| -micros)
         }
     }
+}
+
+/// Days since 1970-01-01, UTC.
+pub(crate) fn day(time: SystemTime) -> i64 {
+    to_micros(time).div_euclid(MICROS_OF_A_DAY)
+}
+
+/// The beginning of a day.
+pub(crate) fn from_day(day: i64) -> SystemTime {
+    from_micros(day.saturating_mul(MICROS_OF_A_DAY))
 }
 
 pub(crate) fn from_micros(micros: i64) -> SystemTime {

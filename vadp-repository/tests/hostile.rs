@@ -7,21 +7,6 @@ use proptest::prelude::*;
 use vadp_repository::ErrorKind;
 use vadp_repository::seam::{Fixed, FixedPack, Parse};
 
-const ALL: [Parse; 12] = [
-    Parse::Config,
-    Parse::KeySlot,
-    Parse::Keyring,
-    Parse::Pack,
-    Parse::Entries,
-    Parse::Page,
-    Parse::Index,
-    Parse::IndexBody,
-    Parse::Point,
-    Parse::PointHead,
-    Parse::PointBody,
-    Parse::Frame,
-];
-
 fn fixed() -> Fixed {
     Fixed { repository: [1; 16], identity: [2; 32], epoch_key: [3; 32], salt: [4; 32], object: [5; 16] }
 }
@@ -68,6 +53,22 @@ fn objects() -> Vec<(Parse, Vec<u8>)> {
         (Parse::Page, fixed.page(&[[1; 32]])),
         (Parse::Frame, frame.to_vec()),
     ]
+}
+
+/// That from which the fuzz target `repository_object` begins.
+#[test]
+fn the_corpus_is_what_the_formats_are() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/repository_object");
+    for (what, bytes) in bodies().into_iter().chain(objects()) {
+        let number = Parse::ALL.iter().position(|one| *one == what).unwrap();
+        let path = format!("{folder}/{}", format!("{what:?}").to_lowercase());
+        let seed = [&[number as u8][..], &bytes].concat();
+        if std::env::var_os("WRITE_CORPUS").is_some() {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(&path, &seed).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == seed, "{path} is old: WRITE_CORPUS=1 writes it");
+    }
 }
 
 #[test]
@@ -121,7 +122,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        for what in ALL {
+        for what in Parse::ALL {
             drop(fixed().parse(what, &bytes));
         }
     }

@@ -1,5 +1,6 @@
 //! A backup repository by hand: `cargo run -p vadp-repository --example repository -- --help`.
 
+mod chart;
 mod import;
 mod show;
 mod terminal;
@@ -7,14 +8,14 @@ mod terminal;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use vadp_repository::{
-    CheckDepth, ChunkStore, InitOptions, LocalStore, MachineId, PointId, PruneOptions, Repository, Retention,
-    Secret,
+    CheckDepth, ChunkStore, InitOptions, LocalStore, MachineId, PointId, PointQuery, PruneOptions,
+    Repository, Retention, Secret,
 };
 
 use terminal::Waiting;
@@ -57,6 +58,15 @@ enum Command {
         /// Only those of this machine.
         #[arg(long)]
         machine: Option<String>,
+        /// Only those with this tag, `key` or `key=value`.
+        #[arg(long)]
+        tag: Vec<String>,
+        /// Only those created at this time or later: `2026-11-27`, `2026-11-27 14:05:09`, in UTC.
+        #[arg(long, value_parser = time)]
+        since: Option<SystemTime>,
+        /// Only those created at this time or earlier: the last one shows the machine as it was then.
+        #[arg(long, value_parser = time)]
+        until: Option<SystemTime>,
     },
     /// Says what is known of a restore point.
     Show { point: String },
@@ -65,11 +75,18 @@ enum Command {
         /// Read and verify every byte.
         #[arg(long)]
         deep: bool,
+        /// Read and verify every byte of a share, as `3/7`: the third of seven parts.
+        #[arg(long, value_parser = part, conflicts_with = "deep")]
+        part: Option<CheckDepth>,
     },
     /// Gives up restore points by rules, and gives back what none needs.
     Prune(Prune),
-    /// How large the repository is, and what deduplication and compression save.
-    Stats,
+    /// How large the repository is, what deduplication and compression save, and what each day added.
+    Stats {
+        /// Draw the growth into this file as well.
+        #[arg(long)]
+        svg: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -148,15 +165,19 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             bar.finish_and_clear();
             show::point(options.json, &point);
         }
-        Command::List { machine } => {
-            let machine = machine.as_ref().map(MachineId::new).transpose()?;
-            let listing = repo.list_points(machine.as_ref()).await?;
+        Command::List { machine, tag, since, until } => {
+            let mut query = PointQuery::default();
+            query.machine = machine.as_ref().map(MachineId::new).transpose()?;
+            (query.since, query.until) = (*since, *until);
+            query.tags = tag.iter().map(|tag| wanted_tag(tag)).collect();
+            let mut listing = repo.list_points(query.machine.as_ref()).await?;
+            listing.points.retain(|point| query.matches(point));
             show::points(options.json, &listing);
             return Ok(listing.unreadable.is_empty());
         }
         Command::Show { point } => show::point(options.json, &repo.point(PointId::parse(point)?).await?),
-        Command::Check { deep } => {
-            let depth = if *deep { CheckDepth::Deep } else { CheckDepth::Quick };
+        Command::Check { deep, part } => {
+            let depth = part.unwrap_or(if *deep { CheckDepth::Deep } else { CheckDepth::Quick });
             let waiting = Waiting::begin(options.json, "checking");
             let report = repo.check(depth).await?;
             drop(waiting);
@@ -164,11 +185,15 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             return Ok(report.is_ok());
         }
         Command::Prune(prune) => prune.run(&repo, options.json).await?,
-        Command::Stats => {
+        Command::Stats { svg } => {
             let waiting = Waiting::begin(options.json, "counting");
-            let statistics = repo.statistics().await?;
+            let (statistics, growth) = (repo.statistics().await?, repo.growth().await?);
             drop(waiting);
-            show::statistics(options.json, &statistics);
+            if let Some(path) = svg {
+                std::fs::write(path, chart::svg(&growth))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            show::statistics(options.json, &statistics, &growth);
         }
     }
     Ok(true)
@@ -209,6 +234,27 @@ impl Prune {
             show::pruned(is_json, &report);
         }
         Ok(())
+    }
+}
+
+/// `2026-11-27`, `2026-11-27 14:05:09` or `2026-11-27T14:05:09Z`.
+fn time(text: &str) -> Result<SystemTime, humantime::TimestampError> {
+    match text.len() {
+        10 => humantime::parse_rfc3339_weak(&format!("{text}T00:00:00")),
+        _ => humantime::parse_rfc3339_weak(text),
+    }
+}
+
+fn part(text: &str) -> Result<CheckDepth, String> {
+    let parts = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    let (part, of) = parts.ok_or("a part looks like 3/7")?;
+    Ok(CheckDepth::Part { part, of })
+}
+
+fn wanted_tag(tag: &str) -> (String, Option<String>) {
+    match tag.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (tag.to_owned(), None),
     }
 }
 

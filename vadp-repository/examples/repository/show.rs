@@ -4,7 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use vadp_repository::{
-    CheckReport, PackAction, PointInfo, PointListing, PrunePlan, PruneReport, RestorePoint, Statistics,
+    CheckReport, DayGrowth, PackAction, PointInfo, PointListing, PrunePlan, PruneReport, RestorePoint,
+    Statistics,
 };
 
 /// One line either way.
@@ -124,20 +125,26 @@ pub fn pruned(is_json: bool, report: &PruneReport) {
     });
 }
 
-pub fn statistics(is_json: bool, statistics: &Statistics) {
+pub fn statistics(is_json: bool, statistics: &Statistics, growth: &[DayGrowth]) {
     // How many times over the stored bytes would be needed without the one and the other.
     let ratio = |more: u64, less: u64| if less == 0 { 1.0 } else { more as f64 / less as f64 };
     let dedup = ratio(statistics.logical_bytes, statistics.chunk_bytes);
     let compression = ratio(statistics.chunk_bytes, statistics.stored_bytes);
+    let days = growth.iter().map(|day| {
+        json!({"day": &date(day.day)[..10], "points": day.points, "logical_bytes": day.logical_bytes,
+            "read_bytes": day.read_bytes, "new_bytes": day.new_bytes, "stored_bytes": day.stored_bytes})
+    });
+    let days: Vec<_> = days.collect();
     let value = json!({
         "points": statistics.points, "machines": statistics.machines, "logical_bytes": statistics.logical_bytes,
         "chunks": statistics.chunks, "chunk_bytes": statistics.chunk_bytes,
         "stored_bytes": statistics.stored_bytes, "packs": statistics.packs, "pack_bytes": statistics.pack_bytes,
         "index_objects": statistics.index_objects, "index_bytes": statistics.index_bytes,
         "total_bytes": statistics.total_bytes(), "dedup_ratio": dedup, "compression_ratio": compression,
+        "growth": days,
     });
     line(is_json, &value, || {
-        format!(
+        let mut text = format!(
             "{} restore points of {} machines\n{} in full images\n{} in {} different chunks ({dedup:.1} times less)\n{} compressed \
              and sealed ({compression:.1} times less)\n{} in all: {} packs, {} index objects",
             statistics.points,
@@ -149,7 +156,22 @@ pub fn statistics(is_json: bool, statistics: &Statistics) {
             size(statistics.total_bytes()),
             statistics.packs,
             statistics.index_objects
-        )
+        );
+        if !growth.is_empty() {
+            text += "\n\nday         points        full        read         new      stored";
+        }
+        for day in growth {
+            text += &format!(
+                "\n{}  {:>6}  {:>10}  {:>10}  {:>10}  {:>10}",
+                &date(day.day)[..10],
+                day.points,
+                size(day.logical_bytes),
+                size(day.read_bytes),
+                size(day.new_bytes),
+                size(day.stored_bytes)
+            );
+        }
+        text
     });
 }
 
@@ -164,34 +186,13 @@ fn of_info(point: &PointInfo) -> Value {
     })
 }
 
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 
-/// `2026-11-27 14:05:09`, UTC.
-fn date(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (mut day, second) = (seconds / 86_400, seconds % 86_400);
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while day >= 365 + u64::from(is_leap(year)) {
-        day -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if day < days {
-            break;
-        }
-        (day, month) = (day - days, month + 1);
-    }
-    format!(
-        "{year}-{month:02}-{:02} {:02}:{:02}:{:02}",
-        day + 1,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+/// `2026-11-27 14:05:09`, UTC. Years beyond 9999 are not written, nor those before 1970.
+pub fn date(time: SystemTime) -> String {
+    let is_written = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < 253_402_300_800);
+    let text = humantime::format_rfc3339_seconds(if is_written { time } else { UNIX_EPOCH }).to_string();
+    text.trim_end_matches('Z').replace('T', " ")
 }

@@ -1,4 +1,4 @@
-//! Whether packs are there, and, for a deep check, whether every byte of them is good.
+//! Whether packs are there, and whether every byte of those that are read is good.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -63,13 +63,13 @@ pub(super) async fn inspect(
         };
         state.bad_packs.insert(pack.pack, problem);
     }
-    if depth == CheckDepth::Deep {
+    if depth != CheckDepth::Quick {
         let mut entries: HashMap<PackId, Vec<PackEntry>> = HashMap::new();
-        for (pack, entry) in shared.index().entries() {
+        for (pack, entry) in shared.index().entries().filter(|(pack, _)| depth.reads(pack.pack)) {
             entries.entry(pack.pack).or_default().push(entry);
         }
         for pack in indexed {
-            if !state.bad_packs.contains_key(&pack.pack) {
+            if depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack) {
                 let entries = entries.remove(&pack.pack).unwrap_or_default();
                 read_pack(shared, pack, entries, &mut state, report).await?;
             }

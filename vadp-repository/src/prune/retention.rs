@@ -101,7 +101,7 @@ impl Retention {
                 }
             }
             for (count, period, reason) in [
-                (self.daily, day as fn(SystemTime) -> i64, KeepReason::Daily),
+                (self.daily, crate::time::day as fn(SystemTime) -> i64, KeepReason::Daily),
                 (self.weekly, week, KeepReason::Weekly),
                 (self.monthly, month, KeepReason::Monthly),
                 (self.yearly, year, KeepReason::Yearly),
@@ -132,23 +132,18 @@ fn has_tag(point: &PointInfo, tag: &str) -> bool {
     }
 }
 
-/// Days since 1970-01-01, UTC.
-fn day(time: SystemTime) -> i64 {
-    crate::time::to_micros(time).div_euclid(86_400_000_000)
-}
-
 /// Weeks; 1970-01-01 was a Thursday.
 fn week(time: SystemTime) -> i64 {
-    (day(time) + 3).div_euclid(7)
+    (crate::time::day(time) + 3).div_euclid(7)
 }
 
 fn month(time: SystemTime) -> i64 {
-    let (year, month) = year_and_month(day(time));
+    let (year, month) = year_and_month(crate::time::day(time));
     year * 12 + month
 }
 
 fn year(time: SystemTime) -> i64 {
-    year_and_month(day(time)).0
+    year_and_month(crate::time::day(time)).0
 }
 
 /// Year and month (from 0) of a day, in the Gregorian calendar.

@@ -54,7 +54,46 @@ pub struct DamagedPoint {
     pub error: Error,
 }
 
+/// Which restore points are looked for; all, unless told.
+#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PointQuery {
+    /// Only those of this machine.
+    pub machine: Option<MachineId>,
+    /// Only those created at this time or later.
+    pub since: Option<SystemTime>,
+    /// Only those created at this time or earlier.
+    pub until: Option<SystemTime>,
+    /// Only those that have all these tags; with `None` whatever its value is.
+    pub tags: BTreeMap<String, Option<String>>,
+}
+
+impl PointQuery {
+    /// Whether a point is one of those that are looked for.
+    pub fn matches(&self, point: &PointInfo) -> bool {
+        let Self { machine, since, until, tags } = self;
+        machine.as_ref().is_none_or(|machine| *machine == point.machine)
+            && since.is_none_or(|since| since <= point.created)
+            && until.is_none_or(|until| point.created <= until)
+            && tags.iter().all(|(key, value)| match (point.tags.get(key), value) {
+                (Some(found), Some(value)) => found == value,
+                (found, None) => found.is_some(),
+                (None, Some(_)) => false,
+            })
+    }
+}
+
 impl Repository {
+    /// The restore points that a query matches, oldest first: the last is what the machine was like at the time `until`.
+    ///
+    /// # Errors
+    /// As [`points`](Self::points).
+    pub async fn find(&self, query: &PointQuery) -> Result<Vec<PointInfo>> {
+        let mut points = self.points(query.machine.as_ref()).await?;
+        points.retain(|point| query.matches(point));
+        Ok(points)
+    }
+
     /// Restore points, of one machine or of all, oldest first.
     ///
     /// # Errors

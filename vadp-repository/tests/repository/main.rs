@@ -5,6 +5,7 @@
 
 mod crash;
 mod damage;
+mod growth;
 mod keys;
 mod round_trip;
 mod support;
