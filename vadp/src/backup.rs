@@ -1,33 +1,35 @@
 //! Backup of a machine: snapshot, plan, copy, commit, and everything given back.
 
 mod disk;
+mod held;
 mod plan;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use vadp_repository::{BackupStore, DiskSummary, PointDraft, PointId, StoredPoint};
 use vim_api::dynamic::Element;
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 use vim_api::types::VirtualMachineConfigInfo;
 
+use crate::cancel::CancelToken;
 use crate::cbt::{self, Audit, ChangeId, Decision, Reason};
 use crate::eligibility::{self, UnprotectedDisk};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::flow::Flow;
 use crate::journal::Journal;
-use crate::machine::ProtectedVm;
+use crate::machine::{self, ProtectedVm};
+use crate::pipeline::Engine;
 use crate::progress::{Event, Report};
-use crate::snapshot::{
-    Consistency, QuiescePolicy, SnapshotAttempt, SnapshotGuard, SnapshotRecord, Sweeper, Swept,
-};
+use crate::resume::{self, ResumeLog};
+use crate::snapshot::{Consistency, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept};
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
+use crate::transport::retry::Patience;
 
+use held::Held;
 pub use plan::{BackupPlan, PlannedDisk};
-
-/// Disks that are copied at a time.
-const PARALLEL_DISKS: usize = 2;
 
 /// A backup that is being described.
 ///
@@ -45,6 +47,9 @@ pub struct Backup<'a> {
     track: bool,
     excluded: Vec<i32>,
     audit: Audit,
+    flow: Flow,
+    cancel: CancelToken,
+    resume: bool,
 }
 
 /// A committed backup.
@@ -80,6 +85,8 @@ pub struct DiskOutcome {
     pub decision: Decision,
     /// Bytes read from the disk.
     pub read: u64,
+    /// Chunks that a run that died had stored, and that were not read again.
+    pub resumed: u64,
     /// Bytes that were read only to see whether tracking tells the truth.
     pub audited: u64,
     /// Transport through which they came.
@@ -106,6 +113,9 @@ impl<'a> Backup<'a> {
             track: true,
             excluded: Vec::new(),
             audit: Audit::default(),
+            flow: Flow::default(),
+            cancel: CancelToken::new(),
+            resume: true,
         }
     }
 
@@ -151,39 +161,62 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// Bounds on memory, lines and time: [`Flow::default`] unless set.
+    pub fn flow(mut self, flow: Flow) -> Self {
+        self.flow = flow;
+        self
+    }
+
+    /// Stops the run when the token says so: the snapshot is removed, there is no restore point, and the error is
+    /// [`ErrorKind::Cancelled`]. A server's task that is under way is waited for.
+    pub fn cancel_by(mut self, token: &CancelToken) -> Self {
+        self.cancel = token.clone();
+        self
+    }
+
+    /// Whether the run goes on where one of the same journal that died (not one that failed) has stopped, when its snapshot is there
+    /// yet: what the store has of it is not read again. On unless told.
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
     /// Runs the backup. `on_event` is told what happens; it is called from any task and should return at once.
     ///
-    /// Dropping the future stops the backup without a restore point; its snapshot stays in the journal, for the next run.
+    /// Dropping the future stops the backup without a restore point. Its snapshot is removed by a task of the runtime; should the runtime
+    /// end before that, it stays in the journal, for the next run.
     ///
     /// # Errors
     /// Whatever kept the restore point from being complete: then there is none. The snapshot is removed all the same, or
-    /// stays in the journal.
+    /// stays in the journal. [`ErrorKind::Cancelled`] when it was told to stop.
     pub async fn run(self, on_event: impl Fn(Event<'_>) + Send + Sync) -> Result<BackupOutcome, Error> {
         let report = Report(&on_event);
-        let swept = Sweeper::new(self.journal).sweep(self.vm.client()).await?;
-        if swept != Swept::default() {
-            report.tell(Event::Swept(&swept));
-        }
-        eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
-        let parent = match self.full {
-            true => None,
-            false => self.latest().await?,
+        let engine = Engine::new(self.flow.clone(), self.cancel.clone());
+        let prepared = engine.unless_stopped(self.prepare(&report)).await;
+        let Prepared { swept, parent, resumed } = prepared?;
+        let (guard, log) = match resumed {
+            Some(resumed) => {
+                report.tell(Event::Resumed { name: resumed.guard.name() });
+                (Held::new(resumed.guard), Some(resumed.log))
+            }
+            None => (held::take(self.vm, self.journal, &self.quiesce, &report).await?, None),
         };
-        if self.track {
-            self.switch_tracking_on().await;
-        }
-        let guard = SnapshotGuard::take(self.vm, self.journal, &self.quiesce, &report).await?;
-        let record = guard.record().clone();
-        let copied = self.copy(&guard, parent.as_deref(), &report).await;
+        let record = guard.record.clone();
+        let copied = self.copy(&engine, &guard, log, parent.as_deref(), &report).await;
         let released = guard.release(&report).await;
-        let (point, disks) = match (copied, &released) {
+        let ((point, disks), log) = match (copied, &released) {
             (Ok(done), _) => done,
-            (Err(error), Ok(())) => return Err(error),
+            (Err(error), Ok(())) => {
+                self.journal.forget_settled();
+                return Err(error);
+            }
             (Err(error), Err(cleanup)) => {
                 tracing::error!(%cleanup, "the snapshot of a failed backup stays in the journal");
                 return Err(error);
             }
         };
+        // There is nothing to go on with, also when the snapshot is there yet.
+        log.end();
         let lied: Vec<i32> = disks
             .iter()
             .filter(|disk| disk.decision == Decision::Full(Reason::Distrusted))
@@ -206,6 +239,31 @@ impl<'a> Backup<'a> {
             tracking_error,
             cleanup_error,
         })
+    }
+
+    /// All that comes before the snapshot.
+    async fn prepare(&self, report: &Report<'_>) -> Result<Prepared, Error> {
+        let (mut latest, mut resumed) = (None, None);
+        if self.resume && !self.journal.orphans()?.is_empty() {
+            // Before anything is swept up.
+            latest = self.latest().await?;
+            let made = latest.as_ref().map(|point| point.info().created);
+            resumed = resume::find(self.vm, self.journal, made).await?;
+        }
+        let swept = Sweeper::new(self.journal).sweep(self.vm.client()).await?;
+        if swept != Swept::default() {
+            report.tell(Event::Swept(&swept));
+        }
+        eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
+        let parent = match (self.full, latest) {
+            (true, _) => None,
+            (false, Some(latest)) => Some(latest),
+            (false, None) => self.latest().await?,
+        };
+        if self.track && resumed.is_none() {
+            self.switch_tracking_on().await;
+        }
+        Ok(Prepared { swept, parent, resumed })
     }
 
     async fn latest(&self) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
@@ -258,24 +316,48 @@ impl<'a> Backup<'a> {
 
     async fn copy(
         &self,
-        guard: &SnapshotGuard,
+        engine: &Engine,
+        guard: &Held,
+        log: Option<ResumeLog>,
         parent: Option<&dyn StoredPoint>,
         report: &Report<'_>,
-    ) -> Result<(Arc<dyn StoredPoint>, Vec<DiskOutcome>), Error> {
-        let (snapshot, name) = (guard.snapshot(), guard.name());
+    ) -> Result<((Arc<dyn StoredPoint>, Vec<DiskOutcome>), ResumeLog), Error> {
+        let (snapshot, name) = (&guard.snapshot, &guard.name);
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
         let config =
             config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
+        let log = match log {
+            Some(log) => log,
+            None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
+        };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
-        let sink = self.store.begin(draft).await;
-        let sink = sink.map_err(|e| Error::repository("beginning a restore point", e))?;
-        let work = disk::Work { backup: self, snapshot, parent, sink: &*sink, report };
-        let done: Vec<(DiskOutcome, bytes::Bytes)> = futures::stream::iter(&disks)
+        let draft = draft.created(log.taken());
+        let sink = engine.unless_stopped(async {
+            let sink = self.store.begin(draft).await;
+            sink.map_err(|e| Error::repository("beginning a restore point", e))
+        });
+        let sink = sink.await?;
+        let patience = Patience::new(self.flow.read_retries, self.flow.first_pause);
+        let (sink_ref, log_ref) = (&*sink, &log);
+        let work = disk::Work {
+            backup: self,
+            engine,
+            patience,
+            snapshot,
+            parent,
+            sink: sink_ref,
+            log: log_ref,
+            report,
+        };
+        // All of them are waited for, so that each has closed its disk before the snapshot goes.
+        let copied: Vec<Result<(DiskOutcome, bytes::Bytes), Error>> = futures::stream::iter(&disks)
             .map(|disk| work.run(disk))
-            .buffered(PARALLEL_DISKS)
-            .try_collect()
-            .await?;
+            .buffered(engine.flow().parallel_disks)
+            .collect()
+            .await;
+        let done = first_failure(copied)?;
+        self.cancel.check()?;
         let metadata = self.metadata(&config, guard, excluded)?;
         let mut disk_metadata = BTreeMap::new();
         let mut outcomes = Vec::new();
@@ -286,20 +368,45 @@ impl<'a> Backup<'a> {
         let point = sink.commit(stored::encode(&metadata)?, disk_metadata).await;
         let point = point.map_err(|e| Error::repository("committing the restore point", e))?;
         report.tell(Event::Committed { point: &point.id().to_string() });
-        Ok((point, outcomes))
+        Ok(((point, outcomes), log))
     }
 
     fn metadata(
         &self,
         config: &VirtualMachineConfigInfo,
-        guard: &SnapshotGuard,
+        guard: &Held,
         excluded: Vec<UnprotectedDisk>,
     ) -> Result<MachineMetadata, Error> {
         let version = self.vm.client().version();
         let mut xml = vim_api::xml::Writer::new(version);
         config.encode("config", &mut xml);
         let identity = self.vm.identity().clone();
-        let (name, snapshot, record) = (self.vm.name(), guard.name(), guard.record());
+        let (name, snapshot, record) = (self.vm.name(), &guard.name, &guard.record);
         Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, version.id(), xml.finish()))
+    }
+}
+
+/// What was found and done before the snapshot.
+struct Prepared {
+    swept: Swept,
+    parent: Option<Arc<dyn StoredPoint>>,
+    resumed: Option<resume::Resumed>,
+}
+
+/// All results, or the error that counts: not that of a disk that was given up since another had failed.
+fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
+    let (mut done, mut failure) = (Vec::new(), None::<Error>);
+    for result in results {
+        match result {
+            Ok(one) => done.push(one),
+            Err(error) if failure.as_ref().is_none_or(|known| known.kind() == ErrorKind::Cancelled) => {
+                failure = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+    match failure {
+        None => Ok(done),
+        Some(failure) => Err(failure),
     }
 }

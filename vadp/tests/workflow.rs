@@ -13,6 +13,8 @@ mod audit;
 mod bad_input;
 #[path = "workflow/eligibility.rs"]
 mod eligibility;
+#[path = "workflow/flow.rs"]
+mod flow;
 #[path = "workflow/journey.rs"]
 mod journey;
 #[path = "workflow/preflight.rs"]

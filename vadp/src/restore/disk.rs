@@ -7,7 +7,7 @@ use crate::compare::{chunks_of_interest, current, matches};
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
 use crate::pipeline::{READ_AHEAD, windows};
-use crate::progress::{Event, Phase, Report};
+use crate::progress::{Event, Meter, Phase, Report};
 use crate::transport::{DiskSink, DiskSource};
 
 /// Brings one disk back, and proves it.
@@ -47,7 +47,7 @@ async fn write(
     key: i32,
     report: &Report<'_>,
 ) -> Result<u64, Error> {
-    let mut written = 0;
+    let (mut written, mut meter) = (0, Meter::new());
     let total = sink.capacity();
     for window in windows(total) {
         let (allocated, chunks) = chunks_of_interest(sink, reader, window).await?;
@@ -61,10 +61,10 @@ async fn write(
                 sink.write(range.start(), data).await?;
                 written += range.length();
             }
-            report.tell(Event::DiskProgress { key, phase: Phase::Write, done: range.end(), total });
+            report.tell(meter.event(key, Phase::Write, range.end(), total));
         }
     }
-    report.tell(Event::DiskProgress { key, phase: Phase::Write, done: total, total });
+    report.tell(meter.event(key, Phase::Write, total, total));
     Ok(written)
 }
 
@@ -96,7 +96,7 @@ async fn verify(
     key: i32,
     report: &Report<'_>,
 ) -> Result<u64, Error> {
-    let mut verified = 0;
+    let (mut verified, mut meter) = (0, Meter::new());
     let total = source.capacity();
     for window in windows(total) {
         let (allocated, chunks) = chunks_of_interest(source, reader, window).await?;
@@ -116,10 +116,10 @@ async fn verify(
                 );
                 return Err(Error::new(ErrorKind::Verification, context));
             }
-            report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: range.end(), total });
+            report.tell(meter.event(key, Phase::Verify, range.end(), total));
         }
         verified += window.length();
     }
-    report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: total, total });
+    report.tell(meter.event(key, Phase::Verify, total, total));
     Ok(verified)
 }
