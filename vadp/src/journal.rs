@@ -208,7 +208,7 @@ impl Journal {
         let context = || format!("tidying the journal in {}", self.0.folder.display());
         for name in self.names().map_err(|e| Error::journal(context(), e))? {
             if let Some(snapshot) = name.strip_suffix(RESUME)
-                && !snapshots.iter().any(|busy| *busy == snapshot)
+                && !snapshots.contains(&snapshot)
             {
                 remove(&self.0.folder.join(&name)).map_err(|e| Error::journal(context(), e))?;
                 continue;
