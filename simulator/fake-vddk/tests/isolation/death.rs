@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use vixdisklib::{AlignedBuf, ConnectParams, ErrorKind, IoMode, Library, OpenOptions, Sectors, TimeLimits};
 
-use super::stage::{Stage, connect, pattern, runs, signal, wait_until};
+use super::stage::{Stage, connect, handles, is_stopped, pattern, runs, signal, wait_until};
 
-/// Stops the worker, so that whatever is asked of it stays under way.
+/// Stops the worker, so that whatever is asked of it stays under way. On a busy machine a signal takes effect only after a while.
 fn stopped(library: &Library) -> u32 {
     let worker = library.worker_id().unwrap();
     signal(worker, "STOP");
+    wait_until("the worker stands still", || is_stopped(worker));
     worker
 }
 
@@ -65,7 +66,9 @@ fn a_segmentation_fault_is_told_apart_from_an_abort() {
         if name == "SEGV" {
             // Rust's own handler looks for stack overflows, and lets everything else pass from the first time on: a real fault
             // comes again at once, one that was sent does not.
-            signal(library.worker_id().unwrap(), name);
+            let worker = library.worker_id().unwrap();
+            signal(worker, name);
+            wait_until("its handler is gone", || !handles(worker, number));
             disk.read(Sectors(0), &mut [0; 512]).unwrap();
         }
         let worker = stopped(&library);
@@ -197,7 +200,7 @@ fn no_worker_outlives_its_program() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the program has a worker", || file.exists());
+    wait_until("the program has a worker", || std::fs::metadata(&file).is_ok_and(|file| file.len() > 0));
     let told = std::fs::read_to_string(&file).unwrap();
     let (worker, root) = told.split_once(' ').unwrap();
     let worker = worker.parse().unwrap();

@@ -82,6 +82,22 @@ pub(crate) fn runs(process: u32) -> bool {
         .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
 }
 
+/// Whether all threads of the process have been stopped.
+pub(crate) fn is_stopped(process: u32) -> bool {
+    let states = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| {
+        std::fs::read_to_string(task.unwrap().path().join("stat"))
+            .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+    });
+    states.fold(true, |all, stopped| all && stopped)
+}
+
+/// Whether the process has a handler for a signal.
+pub(crate) fn handles(process: u32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
+}
+
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {
