@@ -114,7 +114,7 @@ mod tests {
         // A small change is merged, a large one or many are not, nor is anything where the parent costs as much as the disk.
         assert_eq!(job(&all, &[(8192, 4096)], &[0], 25), merged(&[(8192, 4096)]));
         assert_eq!(job(&all, &[(0, 900 << 10)], &[0], 25), whole);
-        let many: Vec<(u64, u64)> = (0..40).map(|n| (n * 20 << 10, 4096)).collect();
+        let many: Vec<(u64, u64)> = (0..40).map(|n| ((n * 20) << 10, 4096)).collect();
         assert_eq!(job(&all, &many, &[0], 25), whole);
         assert_eq!(job(&all, &[(8192, 4096)], &[0], 100), whole);
         // Where the parent has nothing but zeros, it costs nothing.

@@ -196,7 +196,8 @@ async fn what_receipts_prove_is_not_read_again() {
             let at = (chunk * CHUNK) as usize;
             sink.put(chunk, Bytes::copy_from_slice(&disk[at..at + CHUNK as usize])).await.unwrap();
             if chunk == 31 {
-                receipts.lock().unwrap().push(sink.receipt().await.unwrap());
+                let receipt = sink.receipt().await.unwrap();
+                receipts.lock().unwrap().push(receipt);
             }
         }
     }
