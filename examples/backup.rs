@@ -155,6 +155,12 @@ async fn run(backup: Backup<'_>, options: &Options) -> anyhow::Result<BackupOutc
     for point in &done.suspects {
         eprintln!("restore point {point} may lack changes: change tracking was found to lie");
     }
+    for (part, missing) in &done.not_captured {
+        eprintln!("not captured: {part} ({missing})");
+    }
+    for loss in &done.losses {
+        eprintln!("made anew elsewhere, {loss}");
+    }
     if options.json {
         let disks: Vec<_> = done
             .disks
@@ -167,7 +173,14 @@ async fn run(backup: Backup<'_>, options: &Options) -> anyhow::Result<BackupOutc
             })
             .collect();
         let point = done.point.id().to_string();
-        println!("{}", json!({ "point": point, "consistency": done.consistency, "disks": disks }));
+        let not_captured: Vec<_> = done.not_captured.iter().map(|(part, _)| part).collect();
+        println!(
+            "{}",
+            json!({
+                "point": point, "consistency": done.consistency, "disks": disks, "not_captured": not_captured,
+                "losses": done.losses,
+            })
+        );
     } else {
         println!("restore point {}, {}", done.point.id(), done.consistency);
         for disk in &done.disks {

@@ -72,16 +72,17 @@ impl Codec {
 }
 
 /// Decodes into exactly `plain_len` bytes. No more memory than that is taken, whatever the frame claims.
-pub(crate) fn decode(encoding: Encoding, encoded: Vec<u8>, plain_len: usize) -> Result<Bytes> {
+pub(crate) fn decode(encoding: Encoding, encoded: Bytes, plain_len: usize) -> Result<Bytes> {
     let plain = match encoding {
         Encoding::Raw => encoded,
         Encoding::Zstd => {
             let failed = |source| Error::damaged("a chunk does not decompress").with_source(source);
-            Decompressor::new().and_then(|mut zstd| zstd.decompress(&encoded, plain_len)).map_err(failed)?
+            let plain = Decompressor::new().and_then(|mut zstd| zstd.decompress(&encoded, plain_len));
+            Bytes::from(plain.map_err(failed)?)
         }
     };
     match plain.len() == plain_len {
-        true => Ok(Bytes::from(plain)),
+        true => Ok(plain),
         false => Err(Error::damaged(format!("a chunk decodes to {} bytes, not to {plain_len}", plain.len()))),
     }
 }

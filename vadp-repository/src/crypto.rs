@@ -200,6 +200,12 @@ impl SealKey {
         Ok(buffer)
     }
 
+    /// Opens a seal in place, and gives the length of what was sealed, which is at the beginning; `None` as for [`open`](Self::open).
+    pub(crate) fn open_in_place(&self, at: NonceAt, aad: &[u8], sealed: &mut [u8]) -> Option<usize> {
+        let nonce = Nonce::assume_unique_for_key(at.bytes());
+        self.0.open_in_place(nonce, Aad::from(aad), sealed).ok().map(|plain| plain.len())
+    }
+
     /// Opens a seal; `None` when the bytes, the associated data or the key are not those of the seal.
     pub(crate) fn open(&self, at: NonceAt, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (text, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG_BYTES)?)?;

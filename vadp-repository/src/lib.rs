@@ -71,6 +71,8 @@ mod format;
 mod geometry;
 mod ids;
 mod index;
+#[cfg(feature = "nbd")]
+pub mod nbd;
 mod prune;
 mod read;
 mod repository;
@@ -92,8 +94,8 @@ pub use prune::{
     SHORTEST_GRACE,
 };
 pub use read::{
-    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
-    PointQuery, RestorePoint,
+    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, Extent, MapEntry, PointDisk, PointInfo,
+    PointListing, PointQuery, RestorePoint,
 };
 pub use repository::{InitOptions, Limits, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};

@@ -1,5 +1,6 @@
 //! Reading: from a chunk id to verified bytes, see docs/repository-format.md, "Reading".
 
+pub(crate) mod ahead;
 mod disk;
 mod list;
 mod map;
@@ -17,7 +18,9 @@ use crate::ids::ChunkId;
 use crate::index::Place;
 use crate::repository::{Shared, load, pack_name};
 
-pub use disk::{Chunk, DiskReader};
+#[cfg(feature = "nbd")]
+pub(crate) use disk::Piece;
+pub use disk::{Chunk, DiskReader, Extent};
 pub(crate) use list::point_ids;
 pub use list::{DamagedPoint, PointInfo, PointListing, PointQuery};
 pub use map::{AllocatedChunks, DiskMap, MapEntry};
@@ -78,11 +81,11 @@ impl Shared {
             };
             error.at_pack(pack).at_chunk(entry.id)
         })?;
-        self.compute(move |shared| shared.verify(content, &place, &sealed)).await
+        self.compute(move |shared| shared.verify(content, &place, sealed)).await
     }
 
     /// Opens, decodes and verifies a sealed chunk.
-    pub(crate) fn verify(&self, content: Content, place: &Place, sealed: &[u8]) -> Result<Bytes> {
+    pub(crate) fn verify(&self, content: Content, place: &Place, sealed: Bytes) -> Result<Bytes> {
         let Place { pack, header, entry } = place;
         let encoded = pack::open_chunk(*pack, header, &self.keyring, entry, sealed)?;
         let plain = codec::decode(entry.encoding, encoded, entry.plain as usize)

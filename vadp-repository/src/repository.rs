@@ -19,6 +19,7 @@ use crate::format::config::Config;
 use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::ids::{KeySlotId, RepositoryId};
 use crate::index::Index;
+use crate::read::ahead::ChunkCache;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
 
@@ -35,6 +36,9 @@ pub struct Limits {
     pub workers: usize,
     /// Size at which a data pack is closed: 1 MiB to 1 GiB, 64 MiB by default.
     pub pack_bytes: u32,
+    /// Most bytes of chunks that [`DiskReader::read_at`](crate::DiskReader::read_at) and what is built on it keep, over all disks: 64 MiB by
+    /// default, and four chunks at least. To this come 24 chunks that are on their way.
+    pub cache_bytes: u32,
     /// Time from looking for marks of a prune to the end of the commit after which a backup looks again; 5 minutes, which is well below
     /// the shortest grace period. For tests with shorter ones.
     #[doc(hidden)]
@@ -48,6 +52,7 @@ impl Default for Limits {
             in_flight_bytes: 64 << 20,
             workers,
             pack_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
             commit_window: Duration::from_secs(300),
         }
     }
@@ -174,15 +179,19 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Bytes on their way into packs.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// Chunks that were read lately.
+    pub(crate) cache: ChunkCache,
     workers: Arc<Semaphore>,
     index: RwLock<Index>,
 }
 
 impl Shared {
     fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, limits: Limits) -> Self {
+        let cache = ChunkCache::new(limits.cache_bytes, config.chunk_size);
         Self {
             store,
             config,
+            cache,
             digests: keyring.digests(),
             keyring,
             codec: Codec::new(),

@@ -155,7 +155,9 @@ impl Fixed {
                 let head = PointHead { machine, created: 0, tags, disks: vec![disk] };
                 PointBody::parse(bytes, &head, 1 << 20).map(drop)
             }
-            Parse::Frame => crate::codec::decode(Encoding::Zstd, bytes.to_vec(), 1 << 20).map(drop),
+            Parse::Frame => {
+                crate::codec::decode(Encoding::Zstd, Bytes::copy_from_slice(bytes), 1 << 20).map(drop)
+            }
         }
     }
 

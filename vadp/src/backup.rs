@@ -14,7 +14,8 @@ use vim_api::mo::{Managed, VirtualMachineSnapshot};
 use vim_api::types::VirtualMachineConfigInfo;
 
 use crate::cancel::CancelToken;
-use crate::cbt::{self, Audit, ChangeId, Decision, Reason};
+use crate::capture::{self, Loss, Missing, PartName, Parts};
+use crate::cbt::{self, Audit, ChangeId, Decision};
 use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::{Error, ErrorKind};
 use crate::flow::Flow;
@@ -28,6 +29,7 @@ use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
 use crate::transport::retry::Patience;
 
+pub(crate) use disk::{decide, in_parent};
 use held::Held;
 pub use plan::{BackupPlan, PlannedDisk};
 
@@ -50,6 +52,7 @@ pub struct Backup<'a> {
     flow: Flow,
     cancel: CancelToken,
     resume: bool,
+    required: Vec<PartName>,
 }
 
 /// A committed backup.
@@ -63,6 +66,10 @@ pub struct BackupOutcome {
     pub consistency: Consistency,
     /// Why it is not what was wished for, if it is not: each attempt that failed.
     pub snapshot_attempts: Vec<SnapshotAttempt>,
+    /// Parts of the configuration that could not be captured.
+    pub not_captured: Vec<(PartName, Missing)>,
+    /// What a machine made anew from the restore point would not have as it was.
+    pub losses: Vec<Loss>,
     /// What runs that died had left, and was cleaned up first.
     pub swept: Swept,
     /// Earlier restore points that may lack changes, since an audit found their tracking to lie. Empty when it did not.
@@ -95,6 +102,14 @@ pub struct DiskOutcome {
     pub summary: DiskSummary,
 }
 
+/// What is known once the restore point is committed.
+struct Copied {
+    point: Arc<dyn StoredPoint>,
+    disks: Vec<DiskOutcome>,
+    not_captured: Vec<(PartName, Missing)>,
+    losses: Vec<Loss>,
+}
+
 impl<'a> Backup<'a> {
     /// Backs up all that is allocated. `store` is a [`Repository`](vadp_repository::Repository), or another store of backups.
     pub fn full(
@@ -116,6 +131,7 @@ impl<'a> Backup<'a> {
             flow: Flow::default(),
             cancel: CancelToken::new(),
             resume: true,
+            required: Vec::new(),
         }
     }
 
@@ -181,6 +197,13 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// Makes these parts of the [configuration](crate::capture) a condition: without one of them there is no restore point.
+    /// Unless told, none is; what is missing is in [`BackupOutcome::not_captured`] and in the restore point.
+    pub fn require(mut self, parts: impl IntoIterator<Item = PartName>) -> Self {
+        self.required.extend(parts);
+        self
+    }
+
     /// Runs the backup. `on_event` is told what happens; it is called from any task and should return at once.
     ///
     /// Dropping the future stops the backup without a restore point. Its snapshot is removed by a task of the runtime; should the runtime
@@ -204,7 +227,7 @@ impl<'a> Backup<'a> {
         let record = guard.record.clone();
         let copied = self.copy(&engine, &guard, log, parent.as_deref(), &report).await;
         let released = guard.release(&report).await;
-        let ((point, disks), log) = match (copied, &released) {
+        let (Copied { point, disks, not_captured, losses }, log) = match (copied, &released) {
             (Ok(done), _) => done,
             (Err(error), Ok(())) => {
                 self.journal.forget_settled();
@@ -219,7 +242,7 @@ impl<'a> Backup<'a> {
         log.end();
         let lied: Vec<i32> = disks
             .iter()
-            .filter(|disk| disk.decision == Decision::Full(Reason::Distrusted))
+            .filter(|disk| matches!(&disk.decision, Decision::Full(reason) if reason.is_lasting()))
             .map(|d| d.key)
             .collect();
         let (mut suspects, mut tracking_error) = (Vec::new(), None);
@@ -227,13 +250,15 @@ impl<'a> Backup<'a> {
             suspects = self.suspects(&*point, &lied).await?;
             tracking_error = cbt::reset(self.vm, self.journal).await.err();
         }
-        let SnapshotRecord { consistency, attempts } = record;
+        let SnapshotRecord { consistency, attempts, .. } = record;
         let cleanup_error = released.err();
         Ok(BackupOutcome {
             point,
             disks,
             consistency,
             snapshot_attempts: attempts,
+            not_captured,
+            losses,
             swept,
             suspects,
             tracking_error,
@@ -321,7 +346,7 @@ impl<'a> Backup<'a> {
         log: Option<ResumeLog>,
         parent: Option<&dyn StoredPoint>,
         report: &Report<'_>,
-    ) -> Result<((Arc<dyn StoredPoint>, Vec<DiskOutcome>), ResumeLog), Error> {
+    ) -> Result<(Copied, ResumeLog), Error> {
         let (snapshot, name) = (&guard.snapshot, &guard.name);
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
         let config =
@@ -331,6 +356,10 @@ impl<'a> Backup<'a> {
             None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
+        let parts = engine.unless_stopped(self.capture(&config)).await?;
+        let losses = capture::losses(&config, &self.excluded);
+        let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
+        let not_captured = parts.missing().into_iter().map(missing).collect();
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
         let draft = draft.created(log.taken());
         let sink = engine.unless_stopped(async {
@@ -338,17 +367,18 @@ impl<'a> Backup<'a> {
             sink.map_err(|e| Error::repository("beginning a restore point", e))
         });
         let sink = sink.await?;
+        let signs = cbt::signs_since(self.vm, parent).await?;
         let patience = Patience::new(self.flow.read_retries, self.flow.first_pause);
-        let (sink_ref, log_ref) = (&*sink, &log);
         let work = disk::Work {
             backup: self,
             engine,
             patience,
             snapshot,
             parent,
-            sink: sink_ref,
-            log: log_ref,
+            sink: &*sink,
+            log: &log,
             report,
+            signs: &signs,
         };
         // All of them are waited for, so that each has closed its disk before the snapshot goes.
         let copied: Vec<Result<(DiskOutcome, bytes::Bytes), Error>> = futures::stream::iter(&disks)
@@ -358,7 +388,7 @@ impl<'a> Backup<'a> {
             .await;
         let done = first_failure(copied)?;
         self.cancel.check()?;
-        let metadata = self.metadata(&config, guard, excluded)?;
+        let metadata = self.metadata(&config, guard, excluded, (parts, losses.clone()))?;
         let mut disk_metadata = BTreeMap::new();
         let mut outcomes = Vec::new();
         for (outcome, metadata) in done {
@@ -368,7 +398,23 @@ impl<'a> Backup<'a> {
         let point = sink.commit(stored::encode(&metadata)?, disk_metadata).await;
         let point = point.map_err(|e| Error::repository("committing the restore point", e))?;
         report.tell(Event::Committed { point: &point.id().to_string() });
-        Ok(((point, outcomes), log))
+        Ok((Copied { point, disks: outcomes, not_captured, losses }, log))
+    }
+
+    /// What is to be kept of the machine beside its disks.
+    async fn capture(&self, config: &VirtualMachineConfigInfo) -> Result<Parts, Error> {
+        let parts = capture::gather(self.vm, config).await;
+        let lacking: Vec<String> = parts
+            .missing()
+            .into_iter()
+            .filter(|(name, _)| self.required.contains(name))
+            .map(|(name, missing)| format!("{name} ({missing})"))
+            .collect();
+        if lacking.is_empty() {
+            return Ok(parts);
+        }
+        let text = format!("{}: what is required was not captured: {}", self.vm.name(), lacking.join("; "));
+        Err(Error::new(ErrorKind::NotCaptured, text))
     }
 
     fn metadata(
@@ -376,13 +422,15 @@ impl<'a> Backup<'a> {
         config: &VirtualMachineConfigInfo,
         guard: &Held,
         excluded: Vec<UnprotectedDisk>,
+        captured: (Parts, Vec<Loss>),
     ) -> Result<MachineMetadata, Error> {
         let version = self.vm.client().version();
         let mut xml = vim_api::xml::Writer::new(version);
         config.encode("config", &mut xml);
         let identity = self.vm.identity().clone();
         let (name, snapshot, record) = (self.vm.name(), &guard.name, &guard.record);
-        Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, version.id(), xml.finish()))
+        let config = (version.id(), xml.finish());
+        Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, config, captured))
     }
 }
 

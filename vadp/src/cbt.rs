@@ -8,11 +8,16 @@ mod audit;
 mod change_id;
 mod changed_map;
 mod decision;
+mod distrust;
+mod status;
 mod tracking;
 
 pub use audit::Audit;
 pub use change_id::{ChangeId, ChangeIdError};
 pub use changed_map::{ChangedMap, CoverageError, MapBuilder, Window};
 pub use decision::{Decision, Facts, ParentFacts, Reason, decide};
+pub use distrust::{KNOWN, KnownFault, Signs, When};
+pub use status::{AuditedDisk, Status, TrackedDisk, audit, status};
+pub(crate) use status::{judge, signs_since};
 pub(crate) use tracking::{Answer, query};
 pub use tracking::{enable, is_enabled, reset};

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     NotEligible,
     /// The guest was not brought to rest, and the policy insists on it. Nothing was committed.
     NotQuiesced,
+    /// A part of the configuration could not be captured, and the caller insists on it. Nothing was committed.
+    NotCaptured,
     /// The server's answer to a query of changed areas does not cover the disk exactly. Nothing was committed.
     IncompleteChanges,
     /// A disk gave fewer bytes than it has, or other than expected.

@@ -36,6 +36,7 @@
 //! All futures are `Send` and want a tokio runtime with threads: VixDiskLib blocks.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod cbt;
 pub mod privileges;
 pub mod transport;

@@ -36,6 +36,13 @@ pub enum VmSelector {
     MoRef(MoRef<VirtualMachine>),
 }
 
+impl VmIdentity {
+    /// The name under which the machine's restore points stand in a repository.
+    pub fn machine_id(&self) -> String {
+        format!("{}/{}", self.vcenter.as_deref().unwrap_or("host"), self.instance_uuid)
+    }
+}
+
 /// A machine on a server, with its identity.
 #[derive(Debug, Clone)]
 pub struct ProtectedVm {

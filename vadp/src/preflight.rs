@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vadp_repository::BackupStore;
 
+use crate::capture::PartName;
 use crate::error::Error;
 use crate::machine::ProtectedVm;
 use crate::snapshot::Quiesce;
@@ -35,6 +36,7 @@ pub struct Preflight<'a> {
     repository: Option<&'a dyn BackupStore>,
     quiesce: Quiesce,
     excluded: Vec<i32>,
+    required: Vec<PartName>,
     disk_port: Option<u16>,
     patience: Duration,
 }
@@ -43,8 +45,8 @@ impl<'a> Preflight<'a> {
     /// For a backup of this machine.
     pub fn backup(vm: &'a ProtectedVm) -> Self {
         let patience = Duration::from_secs(5);
-        let (quiesce, excluded) = (Quiesce::None, Vec::new());
-        Self { vm, repository: None, quiesce, excluded, disk_port: Some(DISK_PORT), patience }
+        let (quiesce, excluded, required) = (Quiesce::None, Vec::new(), Vec::new());
+        Self { vm, repository: None, quiesce, excluded, required, disk_port: Some(DISK_PORT), patience }
     }
 
     /// Looks at the repository, or another store of backups, too.
@@ -62,6 +64,12 @@ impl<'a> Preflight<'a> {
     /// The device keys of the disks that the backup will leave out.
     pub fn exclude(mut self, keys: impl IntoIterator<Item = i32>) -> Self {
         self.excluded.extend(keys);
+        self
+    }
+
+    /// The parts of the configuration without which there will be no backup ([`Backup::require`](crate::Backup::require)).
+    pub fn require(mut self, parts: impl IntoIterator<Item = PartName>) -> Self {
+        self.required.extend(parts);
         self
     }
 
@@ -87,6 +95,7 @@ impl<'a> Preflight<'a> {
         let runtime = checks::state(&self, &config, &mut findings).await?;
         checks::disks(&self, &config, &mut findings);
         checks::privileges(&self, &config, &mut findings).await;
+        checks::capture(&self, &config, &mut findings).await;
         checks::tracking(&self, &config, &mut findings).await;
         checks::guest(&self, &runtime, &mut findings).await;
         checks::datastores(&self, &config, &mut findings).await;

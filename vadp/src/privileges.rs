@@ -23,6 +23,8 @@ pub enum Place {
     Machine,
     /// On the root folder, propagated.
     Root,
+    /// On the machine's datastores, or on something above them, propagated.
+    Datastore,
 }
 
 const fn on_machine(id: &'static str, needed_for: &'static str) -> Privilege {
@@ -49,6 +51,22 @@ pub const RESTORE: &[Privilege] = &[
     on_machine("VirtualMachine.Config.ChangeTracking", "beginning changed block tracking anew"),
     on_machine("VirtualMachine.State.CreateSnapshot", "beginning changed block tracking anew"),
     on_machine("VirtualMachine.State.RemoveSnapshot", "beginning changed block tracking anew"),
+];
+
+/// What capturing a machine's configuration needs besides. Without these a backup works, and its restore point lacks parts
+/// ([`vadp::capture`](crate::capture)).
+pub const CAPTURE: &[Privilege] = &[
+    Privilege {
+        id: "Datastore.Browse",
+        on: Place::Datastore,
+        needed_for: "reading the machine's VMX and NVRAM files",
+    },
+    Privilege {
+        id: "Datastore.FileManagement",
+        on: Place::Datastore,
+        needed_for: "reading the machine's VMX and NVRAM files",
+    },
+    Privilege { id: "StorageProfile.View", on: Place::Root, needed_for: "reading its storage policies" },
 ];
 
 /// What reading the disks of an encrypted machine needs besides.

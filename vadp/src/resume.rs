@@ -36,6 +36,7 @@ struct Header {
     taken: SystemTime,
     consistency: Consistency,
     attempts: Vec<SnapshotAttempt>,
+    taken_ms: Option<u64>,
     disks: Vec<HeaderDisk>,
 }
 
@@ -75,7 +76,7 @@ impl ResumeLog {
         disks: &[DiskConfig],
     ) -> Result<Self, Error> {
         let path = journal.resume_file(snapshot);
-        let SnapshotRecord { consistency, attempts } = record.clone();
+        let SnapshotRecord { consistency, attempts, taken_ms } = record.clone();
         let header = Header {
             version: VERSION,
             vm: vm.identity().clone(),
@@ -83,6 +84,7 @@ impl ResumeLog {
             taken: now(),
             consistency,
             attempts,
+            taken_ms,
             disks: header_disks(disks),
         };
         let write = || -> io::Result<(File, u64)> {
@@ -194,7 +196,8 @@ pub(crate) async fn find(
         file.set_len(end).map_err(|e| failed(&path, e))?;
         drop(file);
         let Some(entry) = journal.adopt(orphan)? else { continue };
-        let record = SnapshotRecord { consistency: header.consistency, attempts: header.attempts };
+        let Header { consistency, attempts, taken_ms, .. } = header;
+        let record = SnapshotRecord { consistency, attempts, taken_ms };
         let guard = SnapshotGuard::adopted(vm.clone(), snapshot, name, entry, record);
         return Ok(Some(Resumed { guard, log }));
     }

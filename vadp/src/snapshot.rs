@@ -3,7 +3,7 @@
 mod policy;
 mod sweep;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
 use vim_api::types::{GuestInfo, TaskInProgress, VirtualMachinePowerState, VirtualMachineSnapshotTree};
@@ -50,12 +50,15 @@ pub(crate) struct SnapshotGuard {
 pub(crate) struct SnapshotRecord {
     pub(crate) consistency: Consistency,
     pub(crate) attempts: Vec<SnapshotAttempt>,
+    /// When it was taken, by the server's clock: milliseconds since 1970.
+    pub(crate) taken_ms: Option<u64>,
 }
 
 /// A snapshot as the machine's tree shows it.
 struct Found {
     moref: MoRef<VirtualMachineSnapshot>,
     quiesced: bool,
+    taken_ms: Option<u64>,
 }
 
 impl SnapshotGuard {
@@ -77,13 +80,13 @@ impl SnapshotGuard {
         let entry = journal.record(Intent::Snapshot { vm: vm.identity().clone(), name: name.clone() })?;
         report.tell(Event::SnapshotStarted { name: &name });
         let (mut tries, mut busy) = (0, 0);
-        let moref = loop {
+        let Found { moref, taken_ms, .. } = loop {
             let failure = match attempt(vm, &name, quiesced.then_some(policy)).await? {
-                Ok(found) if found.quiesced || !quiesced => break found.moref,
+                Ok(found) if found.quiesced || !quiesced => break found,
                 Ok(found) if policy.level() == Quiesce::Prefer => {
                     attempts.push(SnapshotAttempt { quiesced, fault: IGNORED.to_owned() });
                     quiesced = false;
-                    break found.moref;
+                    break found;
                 }
                 Ok(_) => {
                     remove(vm, &name).await?;
@@ -127,7 +130,8 @@ impl SnapshotGuard {
         let consistency = if quiesced { Consistency::Quiesced } else { otherwise };
         report.tell(Event::SnapshotTaken { name: &name, consistency });
         let snapshot = vm.client().bind(&moref);
-        Ok(Self { snapshot, vm: vm.clone(), name, entry, record: SnapshotRecord { consistency, attempts } })
+        let record = SnapshotRecord { consistency, attempts, taken_ms };
+        Ok(Self { snapshot, vm: vm.clone(), name, entry, record })
     }
 
     /// One that a run has taken that died; `entry` is its intent, which is this run's now.
@@ -326,7 +330,10 @@ async fn find(vm: &VirtualMachine, name: &str) -> Result<Option<Found>, vim_api:
 fn search(trees: &[VirtualMachineSnapshotTree], name: &str) -> Option<Found> {
     trees.iter().find_map(|tree| {
         if tree.name == name {
-            return Some(Found { moref: tree.snapshot.clone(), quiesced: tree.quiesced });
+            let taken = tree.create_time.to_system_time();
+            let since = taken.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+            let taken_ms = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+            return Some(Found { moref: tree.snapshot.clone(), quiesced: tree.quiesced, taken_ms });
         }
         search(&tree.child_snapshot_list, name)
     })

@@ -1,10 +1,14 @@
 //! What a restore point says beside the blocks. Its own types: a new API version must not change what is stored.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vadp_repository::{MachineId, StoredPoint};
 
+use crate::capture::{Loss, Part, Parts};
 use crate::cbt::{ChangeId, Decision, Reason};
 use crate::eligibility::UnprotectedDisk;
 use crate::error::{Error, ErrorKind};
@@ -25,6 +29,9 @@ pub struct MachineMetadata {
     pub name: String,
     /// Name of the snapshot that was read.
     pub snapshot: String,
+    /// When the snapshot was taken, by the server's clock: milliseconds since 1970. `None` in a point of an older version.
+    #[serde(default)]
+    pub taken_ms: Option<u64>,
     /// In what state its disks were.
     #[serde(default)]
     pub consistency: Consistency,
@@ -38,6 +45,13 @@ pub struct MachineMetadata {
     pub api_version: String,
     /// The machine's configuration in the snapshot (`VirtualMachineConfigInfo`), as XML.
     pub config_xml: String,
+    /// What was captured beside the configuration. In a point of an older version every part is missing.
+    #[serde(default)]
+    pub parts: Parts,
+    /// What a machine made anew from the configuration would not have as it was; `None` in a point of an older version, which
+    /// did not try.
+    #[serde(default)]
+    pub losses: Option<Vec<Loss>>,
 }
 
 /// Metadata of a disk in a restore point.
@@ -59,6 +73,9 @@ pub struct DiskMetadata {
     pub full_because: Option<Reason>,
     /// Transport through which it was read.
     pub transport: String,
+    /// All keys of its descriptor (`ddb.…` and others), as the transport tells them.
+    #[serde(default)]
+    pub descriptor: Part<BTreeMap<String, String>>,
 }
 
 impl MachineMetadata {
@@ -68,19 +85,23 @@ impl MachineMetadata {
         snapshot: &str,
         record: &SnapshotRecord,
         excluded: Vec<UnprotectedDisk>,
-        api_version: &str,
-        config_xml: String,
+        config: (&str, String),
+        captured: (Parts, Vec<Loss>),
     ) -> Self {
+        let ((api_version, config_xml), (parts, losses)) = (config, captured);
         Self {
             version: VERSION,
             vm,
             name: name.to_owned(),
             snapshot: snapshot.to_owned(),
+            taken_ms: record.taken_ms,
             excluded,
             consistency: record.consistency,
             snapshot_attempts: record.attempts.clone(),
             api_version: api_version.to_owned(),
             config_xml,
+            parts,
+            losses: Some(losses),
         }
     }
 
@@ -95,8 +116,19 @@ impl MachineMetadata {
     }
 }
 
+impl MachineMetadata {
+    pub(crate) fn taken(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.taken_ms?))
+    }
+}
+
 impl DiskMetadata {
-    pub(crate) fn new(disk: &crate::machine::DiskConfig, decision: &Decision, transport: &str) -> Self {
+    pub(crate) fn new(
+        disk: &crate::machine::DiskConfig,
+        decision: &Decision,
+        transport: &str,
+        descriptor: Part<BTreeMap<String, String>>,
+    ) -> Self {
         Self {
             version: VERSION,
             key: disk.key,
@@ -109,6 +141,7 @@ impl DiskMetadata {
                 Decision::Incremental(_) => None,
             },
             transport: transport.to_owned(),
+            descriptor,
         }
     }
 
@@ -129,8 +162,7 @@ impl DiskMetadata {
 
 /// The name under which a machine stands in a repository.
 pub(crate) fn machine_id(vm: &VmIdentity) -> Result<MachineId, Error> {
-    let name = format!("{}/{}", vm.vcenter.as_deref().unwrap_or("host"), vm.instance_uuid);
-    MachineId::new(name).map_err(|e| Error::repository("naming the machine in the repository", e))
+    MachineId::new(vm.machine_id()).map_err(|e| Error::repository("naming the machine in the repository", e))
 }
 
 pub(crate) fn disk_key(key: i32) -> String {
@@ -157,4 +189,72 @@ fn check_version(version: u32) -> Result<(), Error> {
         "the metadata has version {version}, and this program reads up to {VERSION}: use a newer one"
     );
     Err(Error::new(ErrorKind::RestorePoint, context))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::capture::{Missing, Why};
+
+    /// As version 0.1 wrote it, before anything was captured.
+    const OLD: &str = r#"{"version":1,"vm":{"vcenter":"v","instance_uuid":"i","moref":"vm-1"},"name":"web-01","snapshot":"s",
+        "consistency":"crash","snapshot_attempts":[],"excluded":[],"api_version":"8.0.1.0","config_xml":"<config/>"}"#;
+
+    fn read(text: &[u8]) -> Result<MachineMetadata, Error> {
+        let metadata: MachineMetadata = decode(text, "the test")?;
+        check_version(metadata.version)?;
+        Ok(metadata)
+    }
+
+    #[test]
+    fn a_point_from_before_the_capsule_is_read_and_its_parts_are_missing() {
+        let old = read(OLD.as_bytes()).unwrap();
+        assert_eq!(old.config_xml, "<config/>");
+        assert_eq!(old.losses, None);
+        let missing = old.parts.missing();
+        assert_eq!(missing.len(), crate::capture::PartName::ALL.len());
+        assert!(missing.iter().all(|(_, missing)| missing.why == Why::Older));
+        let disk = r#"{"version":1,"key":2000,"label":"l","file_name":"f","backing_uuid":null,"change_id":null,
+            "full_because":"no_parent","transport":"nbd"}"#;
+        let disk = DiskMetadata::from_bytes(disk.as_bytes()).unwrap();
+        assert_eq!(disk.descriptor.missing().map(|missing| missing.why), Some(Why::Older));
+    }
+
+    #[test]
+    fn what_a_later_version_adds_does_not_keep_an_older_one_from_reading() {
+        let mut value: serde_json::Value = serde_json::from_str(OLD).unwrap();
+        value["parts"] = serde_json::json!({
+            "nvram": {"captured": {"path": "[ds] a", "content": "AAEC"}},
+            "tags": {"missing": {"why": "mislaid", "text": "t", "more": 1}},
+            "hologram": {"captured": {"x": 1}},
+        });
+        let read = read(&serde_json::to_vec(&value).unwrap()).unwrap();
+        assert_eq!(read.parts.nvram.get().unwrap().as_ref().unwrap().content.0, [0, 1, 2]);
+        let expected = Missing { why: Why::Unknown, ..read.parts.tags.missing().unwrap().clone() };
+        assert_eq!(read.parts.tags.missing(), Some(&expected));
+        value["version"] = 2.into();
+        assert_eq!(
+            self::read(&serde_json::to_vec(&value).unwrap()).unwrap_err().kind(),
+            ErrorKind::RestorePoint
+        );
+    }
+
+    proptest! {
+        /// A repository may be anybody's: what is in it is read or refused, and written again as it was.
+        #[test]
+        fn no_bytes_make_it_panic(junk in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..400, cut in 0usize..400) {
+            let mut text = OLD.as_bytes().to_vec();
+            let at = at.min(text.len());
+            let cut = (at + cut % 20).min(text.len());
+            text.splice(at..cut, junk.iter().copied());
+            for bytes in [&text[..], &junk[..]] {
+                if let Ok(metadata) = read(bytes) {
+                    prop_assert_eq!(&read(&encode(&metadata).unwrap()).unwrap(), &metadata);
+                }
+                let _ = DiskMetadata::from_bytes(bytes);
+            }
+        }
+    }
 }

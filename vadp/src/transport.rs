@@ -6,6 +6,8 @@
 pub(crate) mod retry;
 mod vddk;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
@@ -29,6 +31,10 @@ pub trait DiskSource: Send + Sync {
 
     /// The bytes of `range`, all of them: fewer are an error. `range` has at most a few MiB.
     fn read(&self, range: ByteRange) -> BoxFuture<'_, Result<Bytes, Error>>;
+
+    /// All keys of the disk's descriptor with their values, such as `ddb.uuid`: what a disk made anew is given. A way that does
+    /// not tell them returns an error, and the backup goes on without.
+    fn descriptor(&self) -> BoxFuture<'_, Result<BTreeMap<String, String>, Error>>;
 
     /// Closes the disk and says how that went. Dropping closes it too.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), Error>>;

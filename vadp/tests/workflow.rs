@@ -11,6 +11,8 @@ mod harness;
 mod audit;
 #[path = "workflow/bad_input.rs"]
 mod bad_input;
+#[path = "workflow/capture.rs"]
+mod capture;
 #[path = "workflow/eligibility.rs"]
 mod eligibility;
 #[path = "workflow/flow.rs"]
@@ -25,3 +27,5 @@ mod privileges;
 mod quiescing;
 #[path = "workflow/sweeping.rs"]
 mod sweeping;
+#[path = "workflow/tracking.rs"]
+mod tracking;

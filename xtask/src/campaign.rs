@@ -1,5 +1,6 @@
-//! `cargo xtask campaign fuzz | disks | cbt | kills | repository`: runs the fuzz targets for a bounded time, the properties of disks,
-//! of changed block tracking or of prunes on many cases, or the simulator until it is killed many times, from a seed that is printed.
+//! `cargo xtask campaign fuzz | disks | cbt | kills | repository | backup | generations`: runs the fuzz targets for a bounded time,
+//! the properties of disks, of changed block tracking, of prunes or of backups on many cases, or the simulator or backups until they
+//! are killed many times, from a seed that is printed.
 //!
 //! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
 //! nor a nightly compiler; the sanitizers need one, and without unsafe code in what is tried there is little to find.
@@ -131,6 +132,42 @@ pub(crate) fn repository(lives: u32, crashes: u32, kills: u32, seed: Option<u32>
         "a prune is wrong: the last line with PRUNE_SEED repeats the case; write a test of its own for it with the fix"
     );
     println!("campaign repository: found nothing");
+    Ok(())
+}
+
+/// Kills backups at each step and that many times at random, and has them meet every fault of the simulator.
+pub(crate) fn backup(kills: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign backup: seed {seed}, {kills} kills at random, one at each step, and each fault once");
+    let settings = [("SABOTAGE_KILLS", kills.to_string()), ("SABOTAGE_ALL", "1".to_owned())];
+    of_backups("sabotage", "SABOTAGE_SEED", seed, &settings)?;
+    println!("campaign backup: found nothing");
+    Ok(())
+}
+
+/// Tries incremental backups on that many lives of a machine.
+pub(crate) fn generations(lives: u32, steps: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign generations: seed {seed}, {lives} lives of {steps} steps");
+    let settings = [("GENERATIONS_LIVES", lives.to_string()), ("GENERATIONS_STEPS", steps.to_string())];
+    of_backups("generations", "GENERATIONS_SEED", seed, &settings)?;
+    println!("campaign generations: found nothing");
+    Ok(())
+}
+
+fn of_backups(test: &str, seed_name: &str, seed: u32, settings: &[(&str, String)]) -> anyhow::Result<()> {
+    // With the features of the whole workspace, so that nothing is built a second time.
+    let status = Command::new("cargo")
+        .args(["test", "--quiet", "--workspace", "--test", test, "--", "--nocapture"])
+        .current_dir(workspace::root()?)
+        .env(seed_name, seed.to_string())
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        .status()
+        .context("cannot run cargo, which runs the tests")?;
+    ensure!(
+        status.success(),
+        "a backup is wrong: the last line with {seed_name} repeats it; write a test of its own for it with the fix"
+    );
     Ok(())
 }
 

@@ -99,6 +99,27 @@ enum Search {
         #[arg(long)]
         seed: Option<u32>,
     },
+    /// Kill backups at every step and at random, and have them meet every fault that the simulator knows.
+    Backup {
+        /// Kills at random moments.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
+    /// Back up a machine incrementally through lives by chance: every restore point has to be the disks of its moment.
+    Generations {
+        /// Lives of a machine.
+        #[arg(long, default_value_t = 200)]
+        lives: u32,
+        /// Steps of each.
+        #[arg(long, default_value_t = 40)]
+        steps: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
     /// Back up and prune by chance, with crashes and kills, beside an oracle.
     Repository {
         /// Lives of a repository.
@@ -134,6 +155,10 @@ fn main() -> ExitCode {
         Chore::Bindings { check } => bindings::run(check),
         Chore::Campaign { search: Search::Fuzz { seconds, target, seed } } => {
             campaign::fuzz(seconds, target.as_deref(), seed)
+        }
+        Chore::Campaign { search: Search::Backup { kills, seed } } => campaign::backup(kills, seed),
+        Chore::Campaign { search: Search::Generations { lives, steps, seed } } => {
+            campaign::generations(lives, steps, seed)
         }
         Chore::Campaign { search: Search::Cbt { cases, seed } } => campaign::cbt(cases, seed),
         Chore::Campaign { search: Search::Disks { cases, seed } } => campaign::disks(cases, seed),

@@ -1,7 +1,10 @@
 //! A backup repository by hand: `cargo run -p vadp-repository --example repository -- --help`.
 
 mod chart;
+mod extract;
 mod import;
+#[cfg(all(unix, feature = "nbd"))]
+mod serve;
 mod show;
 mod terminal;
 
@@ -87,6 +90,11 @@ enum Command {
         #[arg(long)]
         svg: Option<PathBuf>,
     },
+    /// Writes a disk of a restore point as a raw image.
+    Extract(extract::Extract),
+    /// Serves disks of a restore point over NBD, so that they can be mounted or booted from.
+    #[cfg(all(unix, feature = "nbd"))]
+    ServeNbd(serve::ServeNbd),
 }
 
 #[derive(Args)]
@@ -195,6 +203,9 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             }
             show::statistics(options.json, &statistics, &growth);
         }
+        Command::Extract(extract) => extract.run(&repo, options.json).await?,
+        #[cfg(all(unix, feature = "nbd"))]
+        Command::ServeNbd(serve) => serve.run(&repo, options.json).await?,
     }
     Ok(true)
 }

@@ -1,6 +1,6 @@
 //! Packs, see docs/repository-format.md, "Chunks" and "Pack".
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::codec::Encoding;
 use crate::crypto::{Content, Keyring, NonceAt, SealKey, TAG_BYTES};
@@ -177,14 +177,14 @@ impl PackBuilder {
     }
 }
 
-/// Opens the seal of one chunk. The bytes are still encoded, and their id is still to be verified.
+/// Opens the seal of one chunk, without a copy if nobody else holds the bytes. They are still encoded, and their id is still to be verified.
 pub(crate) fn open_chunk(
     pack: PackId,
     header: &ObjectHeader,
     keyring: &Keyring,
     entry: &PackEntry,
-    sealed: &[u8],
-) -> Result<Vec<u8>> {
+    sealed: Bytes,
+) -> Result<Bytes> {
     let damaged = |what: String| Error::damaged(what).at_pack(pack).at_chunk(entry.id);
     if sealed.len() != entry.stored as usize {
         return Err(damaged(format!(
@@ -195,8 +195,12 @@ pub(crate) fn open_chunk(
     }
     let key = keyring.object_key(header, pack.as_bytes())?;
     let aad = entry.aad(header.repository, pack);
-    key.open(NonceAt::Offset(u64::from(entry.offset)), &aad, sealed)
-        .ok_or_else(|| damaged("stored bytes of a chunk were altered: the seal does not open".to_owned()))
+    let mut bytes = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+    let length = key
+        .open_in_place(NonceAt::Offset(u64::from(entry.offset)), &aad, &mut bytes)
+        .ok_or_else(|| damaged("stored bytes of a chunk were altered: the seal does not open".to_owned()))?;
+    bytes.truncate(length);
+    Ok(bytes.freeze())
 }
 
 /// Reads header, trailer and footer of a whole pack.

@@ -102,15 +102,12 @@ async fn read(shared: &Arc<Shared>, content: Content, place: Place) -> Result<En
     let sealed = shared.store.get_range(&pack_name(place.pack)?, range).await?;
     let work = move |shared: &Shared| {
         let Place { pack, header, entry } = place;
-        let encoded = pack::open_chunk(pack, &header, &shared.keyring, &entry, &sealed)?;
+        let encoded = pack::open_chunk(pack, &header, &shared.keyring, &entry, sealed)?;
         let plain = codec::decode(entry.encoding, encoded.clone(), entry.plain as usize)?;
         match shared.digests.id(content, &plain) == entry.id {
-            true => Ok(Encoded {
-                id: entry.id,
-                plain: entry.plain,
-                encoding: entry.encoding,
-                bytes: encoded.into(),
-            }),
+            true => {
+                Ok(Encoded { id: entry.id, plain: entry.plain, encoding: entry.encoding, bytes: encoded })
+            }
             false => Err(Error::damaged("the bytes of a chunk do not have its digest")
                 .at_pack(pack)
                 .at_chunk(entry.id)),

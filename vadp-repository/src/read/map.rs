@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::page::{MapPage, PAGE_SLOTS};
 use crate::geometry::{Geometry, page_and_slot};
 use crate::ids::{ChunkId, PointId};
+use crate::read::disk::Extent;
 use crate::repository::Shared;
 
 /// Pages that a map keeps in memory, 32 KiB each.
@@ -85,6 +86,39 @@ impl DiskMap {
             true => MapEntry::Zero,
             false => MapEntry::Data(id),
         })
+    }
+
+    /// See [`DiskReader::extent`](crate::DiskReader::extent).
+    pub(crate) async fn extent(&self, within: Range<u64>) -> Result<Extent> {
+        let Range { start, end } = within;
+        if start >= end || end > self.capacity() {
+            let capacity = self.capacity();
+            return Err(Error::invalid(format!(
+                "bytes {start}..{end} are not some of the disk's {capacity} bytes"
+            )));
+        }
+        let size = u64::from(self.chunk_size());
+        let chunks = end.div_ceil(size);
+        let mut chunk = start / size;
+        let is_zero = matches!(self.entry(chunk).await?, MapEntry::Zero);
+        while chunk < chunks {
+            let (number, from) = page_and_slot(chunk);
+            let first = u64::from(number) * PAGE_SLOTS as u64;
+            let slots = chunks.saturating_sub(first).min(PAGE_SLOTS as u64) as usize;
+            let other = match self.page(number).await? {
+                Some(page) => (from..slots).find(|&slot| page.get(slot).is_zero() != is_zero),
+                None if is_zero => None,
+                None => Some(from),
+            };
+            match other {
+                Some(slot) => {
+                    chunk = first + slot as u64;
+                    break;
+                }
+                None => chunk = first + slots as u64,
+            }
+        }
+        Ok(Extent { bytes: start..(chunk * size).min(end), is_zero })
     }
 
     /// Walks over the chunks that hold data, in rising order.

@@ -1,5 +1,7 @@
 //! A local directory as a store, through the crate `object_store`.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -80,7 +82,12 @@ impl ChunkStore for LocalStore {
     }
 
     fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> StoreFuture<'a, Bytes> {
-        Box::pin(self.files.get_range(name, range))
+        Box::pin(async move {
+            let file = self.path.join(name.as_str());
+            // `object_store` fills its buffer with zeros before it reads, which costs a tenth of a restore.
+            let read = blocking(move || Ok(read_range(&file, range))).await?;
+            read.map(Bytes::from).map_err(|source| self.files.io_error("read", name, source))
+        })
     }
 
     fn list<'a>(&'a self, folder: &'a str) -> StoreFuture<'a, Vec<StoredObject>> {
@@ -104,6 +111,17 @@ impl ChunkStore for LocalStore {
             swept.map_err(|source| self.io_error("remove what interrupted writes left in", source))
         })
     }
+}
+
+fn read_range(path: &Path, range: Range<u64>) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(range.start))?;
+    let length = range.end.saturating_sub(range.start);
+    // A caller may ask for more than there is.
+    let available = file.metadata()?.len().saturating_sub(range.start);
+    let mut bytes = Vec::with_capacity(length.min(available) as usize);
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Folders of a repository are three deep; what lies deeper is not ours.
@@ -153,7 +171,7 @@ fn sync_directory(path: &Path) -> std::io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    match std::fs::File::open(path) {
+    match File::open(path) {
         Ok(directory) => directory.sync_all(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

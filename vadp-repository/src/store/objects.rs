@@ -1,7 +1,5 @@
 //! Our seam over the crate `object_store`: what local directories and buckets have in common.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -43,7 +41,8 @@ impl<S: ObjectStore> Objects<S> {
         object.bytes().await.map_err(error)
     }
 
-    pub(super) async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes> {
+    #[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+    pub(super) async fn get_range(&self, name: &ObjectName, range: std::ops::Range<u64>) -> Result<Bytes> {
         let (error, location) = (|source| self.error("read", name.as_str(), source), self.location(name));
         // A range within the object, which is what readers ask for, costs one request. The library refuses ranges that start at or
         // after the end, where this seam wants an empty answer, and some servers do as well.
@@ -86,6 +85,16 @@ impl<S: ObjectStore> Objects<S> {
             }
             Err(source) => Err(self.error("remove", name.as_str(), source)),
         }
+    }
+
+    /// The error of an operation that the file system was asked for directly.
+    pub(super) fn io_error(&self, operation: &str, name: &ObjectName, source: std::io::Error) -> Error {
+        let (path, source) = (name.to_string(), Box::new(source));
+        let source = match source.kind() {
+            std::io::ErrorKind::NotFound => object_store::Error::NotFound { path, source },
+            _ => object_store::Error::Generic { store: "file", source },
+        };
+        self.error(operation, name.as_str(), source)
     }
 
     pub(super) fn location(&self, name: &ObjectName) -> Path {

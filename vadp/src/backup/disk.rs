@@ -6,7 +6,8 @@ use vadp_repository::{DiskSpec, PointSink, StoredDisk, StoredPoint};
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 
 use super::{Backup, DiskOutcome};
-use crate::cbt::{self, Answer, ChangedMap, Decision, Facts, ParentFacts, Reason};
+use crate::capture::Part;
+use crate::cbt::{self, Answer, ChangedMap, Decision, Facts, ParentFacts, Reason, Signs};
 use crate::error::{Error, ErrorKind};
 use crate::machine::DiskConfig;
 use crate::pipeline::{ChunkSet, Copy, Engine, Scope, Telling};
@@ -27,6 +28,7 @@ pub(super) struct Work<'a> {
     /// What the store is known to have of this very snapshot, and where more of that is written down.
     pub(super) log: &'a ResumeLog,
     pub(super) report: &'a Report<'a>,
+    pub(super) signs: &'a Signs,
 }
 
 /// How a disk is to be backed up.
@@ -132,7 +134,8 @@ impl Work<'_> {
         let read = copy.run(&mut *sink, &told).await?;
         let summary = sink.finish().await.map_err(|e| Error::repository(context(), e))?;
         let transport = source.transport().to_owned();
-        let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport))?;
+        let descriptor = Part::of_disk(source.descriptor().await);
+        let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport, descriptor))?;
         let (key, capacity, resumed) = (disk.key, disk.capacity, resumed.length());
         Ok((DiskOutcome { key, capacity, decision, read, resumed, audited, transport, summary }, metadata))
     }
@@ -140,7 +143,7 @@ impl Work<'_> {
     /// Asks the server for what changed, where the facts allow an incremental backup.
     async fn decide(&self, disk: &DiskConfig) -> Result<Plan, Error> {
         let parent = in_parent(self.parent, disk).await?;
-        let decision = decide(self.backup.full, disk, parent.as_ref());
+        let decision = decide(self.backup.full, disk, parent.as_ref(), self.signs);
         let Decision::Incremental(since) = &decision else {
             return Ok(Plan { decision, changed: None, parent });
         };
@@ -155,10 +158,10 @@ impl Work<'_> {
 }
 
 /// A disk of the latest restore point.
-pub(super) type ParentDisk = (Arc<dyn StoredDisk>, DiskMetadata);
+pub(crate) type ParentDisk = (Arc<dyn StoredDisk>, DiskMetadata);
 
 /// The disk in the latest restore point, if it has it.
-pub(super) async fn in_parent(
+pub(crate) async fn in_parent(
     point: Option<&dyn StoredPoint>,
     disk: &DiskConfig,
 ) -> Result<Option<ParentDisk>, Error> {
@@ -176,7 +179,7 @@ pub(super) async fn in_parent(
 }
 
 /// What the facts say, before the server is asked.
-pub(super) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>) -> Decision {
+pub(crate) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>, signs: &Signs) -> Decision {
     if full {
         return Decision::Full(Reason::Requested);
     }
@@ -186,10 +189,11 @@ pub(super) fn decide(full: bool, disk: &DiskConfig, parent: Option<&ParentDisk>)
             change_id: parent_id.as_ref(),
             capacity: reader.capacity(),
             backing_uuid: metadata.backing_uuid.as_deref(),
-            distrusted: metadata.full_because == Some(Reason::Distrusted),
+            distrusted: metadata.full_because.as_ref().is_some_and(Reason::is_lasting),
         }),
         snapshot_change_id: disk.change_id.as_ref(),
         capacity: disk.capacity,
         backing_uuid: disk.backing_uuid.as_deref(),
+        signs,
     })
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use vadp_repository::PointId;
 
-use super::{Backup, disk};
-use crate::cbt::Decision;
+use super::Backup;
+use crate::cbt::{self, Decision};
 use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::Error;
 
@@ -53,20 +53,16 @@ impl Backup<'_> {
             false => self.latest().await?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let mut planned = Vec::new();
+        let signs = cbt::signs_since(self.vm, parent.as_deref()).await?;
         let is_tracked = config.change_tracking_enabled.unwrap_or(false);
-        for mut found in disks {
-            let before = disk::in_parent(parent.as_deref(), &found).await?;
-            if is_tracked && found.change_id.is_none() {
-                // Only a snapshot has to carry an id. Until then tracking that is on is taken at its word.
-                found.change_id = before.as_ref().and_then(|(_, metadata)| metadata.parsed_change_id());
-            }
-            let decision = disk::decide(self.full, &found, before.as_ref());
+        let mut planned = Vec::new();
+        for found in disks {
+            let judged = cbt::judge(&found, parent.as_deref(), is_tracked, &signs, self.full).await?;
             planned.push(PlannedDisk {
                 key: found.key,
                 label: found.label,
                 capacity: found.capacity,
-                decision,
+                decision: judged.decision,
             });
         }
         let to_sweep = self.journal.orphans()?.len();

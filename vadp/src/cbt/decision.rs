@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ChangeId;
+use super::distrust::Signs;
 
 /// How a disk is to be backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,15 @@ pub enum Reason {
     DiskReplaced,
     /// An audit has seen a change that tracking did not tell, in this run or the last, and tracking did not begin anew since.
     Distrusted,
+    /// Tracking is known not to tell all changes under the conditions that were seen.
+    KnownFault {
+        /// What goes wrong.
+        what: String,
+        /// Who says so.
+        source: String,
+        /// Whether ids of this tracking stay worthless until it begins anew.
+        lasting: bool,
+    },
     /// The server refused to tell the changes.
     Refused {
         /// The server's fault.
@@ -59,6 +69,8 @@ pub struct Facts<'a> {
     pub capacity: u64,
     /// The backing uuid of the disk in that snapshot.
     pub backing_uuid: Option<&'a str>,
+    /// What the machine and its host show of conditions under which tracking is not to be trusted.
+    pub signs: &'a Signs,
 }
 
 /// What a restore point says of a disk.
@@ -80,13 +92,22 @@ pub fn decide(facts: Facts<'_>) -> Decision {
     if parent.backing_uuid != facts.backing_uuid {
         return Decision::Full(Reason::DiskReplaced);
     }
-    if parent.capacity != facts.capacity {
-        return Decision::Full(Reason::CapacityChanged { before: parent.capacity, now: facts.capacity });
+    let grown = (parent.capacity != facts.capacity).then_some((parent.capacity, facts.capacity));
+    let known = facts.signs.known_fault(grown).map(|fault| Reason::KnownFault {
+        what: fault.what.to_owned(),
+        source: fault.source.to_owned(),
+        lasting: fault.lasting,
+    });
+    if let Some((before, now)) = grown {
+        return Decision::Full(known.unwrap_or(Reason::CapacityChanged { before, now }));
     }
     let Some(before) = parent.change_id else { return Decision::Full(Reason::ParentWithoutChangeId) };
     let Some(now) = facts.snapshot_change_id else { return Decision::Full(Reason::NotTracked) };
     if !before.is_comparable_to(now) {
         return Decision::Full(Reason::TrackingRestarted);
+    }
+    if let Some(known) = known {
+        return Decision::Full(known);
     }
     if parent.distrusted {
         return Decision::Full(Reason::Distrusted);
@@ -95,6 +116,13 @@ pub fn decide(facts: Facts<'_>) -> Decision {
         return Decision::Full(Reason::WentBack);
     }
     Decision::Incremental(before.clone())
+}
+
+impl Reason {
+    /// Whether ids of the tracking that was in use are worthless, until it begins anew.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Distrusted | Self::KnownFault { lasting: true, .. })
+    }
 }
 
 impl fmt::Display for Decision {
@@ -124,6 +152,9 @@ impl fmt::Display for Reason {
             Self::CapacityChanged { before, now } => write!(f, "the disk had {before} bytes and has {now}"),
             Self::DiskReplaced => f.write_str("the disk is another one than in the earlier restore point"),
             Self::Distrusted => f.write_str("changed block tracking was found not to tell all changes"),
+            Self::KnownFault { what, source, .. } => {
+                write!(f, "changed block tracking is not to be trusted here: {what} ({source})")
+            }
             Self::Refused { fault } => write!(f, "the server refused to tell the changes: {fault}"),
         }
     }
@@ -147,6 +178,7 @@ mod tests {
             snapshot_change_id: Some(&new),
             capacity: 100,
             backing_uuid: Some("a"),
+            signs: &Signs::default(),
         };
         assert_eq!(decide(facts), Decision::Incremental(old.clone()));
         let full = |facts: Facts<'_>| match decide(facts) {
@@ -161,6 +193,15 @@ mod tests {
         assert_eq!(full(Facts { parent: Some(lied), ..facts }), Reason::Distrusted);
         let anew = Facts { parent: Some(lied), snapshot_change_id: Some(&other), ..facts };
         assert_eq!(full(anew), Reason::TrackingRestarted, "a new epoch is trusted again");
+        let reverted = Signs { reverted: true, ..Signs::default() };
+        let reverted = Facts { signs: &reverted, ..facts };
+        assert!(matches!(full(reverted), Reason::KnownFault { lasting: false, .. }));
+        let elsewhere = Facts { snapshot_change_id: Some(&other), ..reverted };
+        assert_eq!(full(elsewhere), Reason::TrackingRestarted, "the id says it already");
+        let old_host = Signs { host: Some(("5.5.0".into(), 1)), ..Signs::default() };
+        let small = ParentFacts { capacity: 1 << 37, ..parent };
+        let grown = Facts { parent: Some(small), capacity: 1 << 38, signs: &old_host, ..facts };
+        assert!(full(grown).is_lasting());
         let silent = ParentFacts { change_id: None, ..parent };
         assert_eq!(full(Facts { parent: Some(silent), ..facts }), Reason::ParentWithoutChangeId);
         let later = ParentFacts { change_id: Some(&new), ..parent };

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -63,6 +64,9 @@ impl DiskSource for Counted {
             Ok(Bytes::from_owner(Lent { data, counts: Arc::clone(&self.counts) }))
         }
         .boxed()
+    }
+    fn descriptor(&self) -> BoxFuture<'_, Result<BTreeMap<String, String>, Error>> {
+        async { Ok(BTreeMap::new()) }.boxed()
     }
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), Error>> {
         async { Ok(()) }.boxed()

@@ -6,11 +6,13 @@ use std::time::Duration;
 use vim_api::MoRef;
 use vim_api::mo::{AuthorizationManager, Datastore, HostSystem, Managed, ManagedEntity, VirtualMachine};
 use vim_api::types::{
-    VirtualMachineConfigInfo, VirtualMachineConnectionState, VirtualMachinePowerState,
+    EntityPrivilege, VirtualMachineConfigInfo, VirtualMachineConnectionState, VirtualMachinePowerState,
     VirtualMachineRuntimeInfo, VirtualMachineSnapshotTree, VirtualTPM,
 };
 
 use super::{Finding, Preflight, Topic};
+use crate::capture::{self, PartName, Verdict, Why};
+use crate::cbt::Signs;
 use crate::eligibility;
 use crate::error::Error;
 use crate::machine;
@@ -112,6 +114,7 @@ pub(super) async fn privileges(
             let place = match privilege.on {
                 Place::Machine => "the machine or a folder above it, propagated",
                 Place::Root => "the root folder, propagated",
+                Place::Datastore => "its datastores or a folder above them, propagated",
             };
             let fix = format!("grant the user a role with {} on {place}", privilege.id);
             if privilege.id == TRACKING_PRIVILEGE {
@@ -137,28 +140,75 @@ async fn missing(
     let known = manager.get(AuthorizationManager::PRIVILEGE_LIST).await?.unwrap_or_default();
     let session = client.current_session().await?.key;
     let mut missing = Vec::new();
-    for place in [Place::Machine, Place::Root] {
-        let entity: MoRef<ManagedEntity> = match place {
-            Place::Machine => preflight.vm.vm().moref().cast(),
-            Place::Root => client.content().root_folder.cast(),
+    let stores = preflight.vm.vm().get(VirtualMachine::DATASTORE).await?.unwrap_or_default();
+    for place in [Place::Machine, Place::Root, Place::Datastore] {
+        let entities: Vec<MoRef<ManagedEntity>> = match place {
+            Place::Machine => vec![preflight.vm.vm().moref().cast()],
+            Place::Root => vec![client.content().root_folder.cast()],
+            Place::Datastore => stores.iter().map(MoRef::cast).collect(),
         };
         let here: Vec<Privilege> = needed
             .iter()
             .filter(|privilege| privilege.on == place && known.iter().any(|k| k.priv_id == privilege.id))
             .copied()
             .collect();
-        if here.is_empty() {
+        if here.is_empty() || entities.is_empty() {
             continue;
         }
         let ids: Vec<String> = here.iter().map(|privilege| privilege.id.to_owned()).collect();
-        let answers = manager.has_privilege_on_entities(&[entity], &session, &ids).await?;
+        let answers = manager.has_privilege_on_entities(&entities, &session, &ids).await?;
         let granted = |id: &str| {
-            let all = answers.iter().flat_map(|answer| &answer.priv_availability);
-            all.into_iter().any(|found| found.priv_id == id && found.is_granted)
+            let all = |answer: &EntityPrivilege| {
+                answer.priv_availability.iter().any(|found| found.priv_id == id && found.is_granted)
+            };
+            !answers.is_empty() && answers.iter().all(all)
         };
         missing.extend(here.into_iter().filter(|privilege| !granted(privilege.id)));
     }
     Ok(missing)
+}
+
+/// Which parts of the configuration a backup would capture, by reading them; and what could not be made of it elsewhere.
+pub(super) async fn capture(
+    preflight: &Preflight<'_>,
+    config: &VirtualMachineConfigInfo,
+    findings: &mut Vec<Finding>,
+) {
+    let parts = capture::gather(preflight.vm, config).await;
+    let missing = parts.missing();
+    if missing.is_empty() {
+        findings.push(Finding::good(Topic::Capture, "all parts of its configuration can be captured"));
+    }
+    for (name, missing) in missing {
+        let text = format!("{name} cannot be captured: {missing}");
+        let fix = match missing.why {
+            Why::NotAllowed => match name {
+                PartName::Vmx | PartName::Nvram => {
+                    "grant the user Datastore.Browse and Datastore.FileManagement on its datastores"
+                }
+                PartName::Policies => "grant the user StorageProfile.View on the root folder",
+                _ => "let the user read the machine and what it belongs to (System.Read)",
+            },
+            Why::NotOnThisServer => "back up through a vCenter, or do without",
+            _ => "see to what the server says, or do without",
+        };
+        let is_required = preflight.required.contains(&name);
+        findings.push(match (is_required, missing.why) {
+            (true, _) => Finding::failure(Topic::Capture, text, fix),
+            // That a host alone has no tags is no news to whoever backs one up.
+            (false, Why::NotOnThisServer) => Finding::good(Topic::Capture, text),
+            (false, _) => Finding::warning(Topic::Capture, text, fix),
+        });
+    }
+    for loss in capture::losses(config, &preflight.excluded) {
+        let text = format!("made anew elsewhere, {loss}");
+        findings.push(match loss.verdict {
+            Verdict::Lost => {
+                Finding::warning(Topic::Capture, text, "do without it there, or protect it by other means")
+            }
+            _ => Finding::good(Topic::Capture, text),
+        });
+    }
 }
 
 /// Whether the next backup but one can be an incremental one.
@@ -176,7 +226,16 @@ pub(super) async fn tracking(
         Ok(read) => read,
         Err(error) => return findings.push(Finding::unseen(Topic::Tracking, "it", &error)),
     };
-    findings.push(if config.change_tracking_enabled.unwrap_or(false) {
+    let signs = match Signs::read(preflight.vm, None).await {
+        Ok(signs) => signs,
+        Err(error) => {
+            return findings.push(Finding::unseen(Topic::Tracking, "whether it is to be trusted", &error));
+        }
+    };
+    findings.push(if let Some(fault) = signs.known_fault(None) {
+        let text = format!("it is not to be trusted here, so every backup is a full one: {}", fault.what);
+        Finding::warning(Topic::Tracking, text, format!("see {}", fault.source))
+    } else if config.change_tracking_enabled.unwrap_or(false) {
         Finding::good(Topic::Tracking, "it is on")
     } else if !capability.change_tracking_supported.unwrap_or(false) {
         let text = "the machine does not support it: every backup is a full one";

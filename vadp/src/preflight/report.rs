@@ -51,6 +51,8 @@ pub enum Topic {
     Snapshots,
     /// What the user may do.
     Privileges,
+    /// What of its configuration can be captured, and what could be made of it elsewhere.
+    Capture,
     /// Changed block tracking.
     Tracking,
     /// Whether the guest can be brought to rest.
@@ -139,6 +141,7 @@ impl fmt::Display for Topic {
             Self::Disks => "disks",
             Self::Snapshots => "snapshots",
             Self::Privileges => "privileges",
+            Self::Capture => "configuration",
             Self::Tracking => "changed block tracking",
             Self::Quiescing => "quiescing",
             Self::Datastore => "datastore",

@@ -1,5 +1,6 @@
 //! A source whose reads are tried again, when they failed for a reason that passes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -148,6 +149,10 @@ impl DiskSource for Retrying {
         self.tried(move |source| source.read(range)).boxed()
     }
 
+    fn descriptor(&self) -> BoxFuture<'_, Result<BTreeMap<String, String>, Error>> {
+        self.tried(|source| source.descriptor()).boxed()
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), Error>> {
         async move {
             match self.slot.into_inner().source {
@@ -195,6 +200,9 @@ mod tests {
                 }
             }
             .boxed()
+        }
+        fn descriptor(&self) -> BoxFuture<'_, Result<BTreeMap<String, String>, Error>> {
+            async { Ok(BTreeMap::new()) }.boxed()
         }
         fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), Error>> {
             self.closed.fetch_add(1, Ordering::Relaxed);

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,6 +193,24 @@ impl DiskSource for VddkDisk {
             let read = self.disk.read_async(start, self.buffer(length)?).await;
             let buffer = read.map_err(|e| Error::disk(format!("reading {range:?}"), e))?;
             Ok(Bytes::from_owner(Filled(buffer)))
+        }
+        .boxed()
+    }
+
+    fn descriptor(&self) -> BoxFuture<'_, Result<BTreeMap<String, String>, Error>> {
+        async move {
+            let disk = Arc::clone(&self.disk);
+            let read = blocking(move || {
+                let keys = disk.metadata_keys()?;
+                let mut found = BTreeMap::new();
+                for key in keys {
+                    if let Some(value) = disk.metadata(&key)? {
+                        found.insert(key, value);
+                    }
+                }
+                Ok(found)
+            });
+            read.await?.map_err(|e| Error::disk("reading the descriptor of a disk", e))
         }
         .boxed()
     }
