@@ -215,17 +215,18 @@ impl<'a> Backup<'a> {
     pub async fn run(self, on_event: impl Fn(Event<'_>) + Send + Sync) -> Result<BackupOutcome, Error> {
         let report = Report(&on_event);
         let engine = Engine::new(self.flow.clone(), self.cancel.clone());
-        let prepared = engine.unless_stopped(self.prepare(&report)).await;
+        // In boxes, as what follows: together they would not fit on a thread's stack in a program that is not optimised.
+        let prepared = engine.unless_stopped(Box::pin(self.prepare(&report))).await;
         let Prepared { swept, parent, resumed } = prepared?;
         let (guard, log) = match resumed {
             Some(resumed) => {
                 report.tell(Event::Resumed { name: resumed.guard.name() });
                 (Held::new(resumed.guard), Some(resumed.log))
             }
-            None => (held::take(self.vm, self.journal, &self.quiesce, &report).await?, None),
+            None => (Box::pin(held::take(self.vm, self.journal, &self.quiesce, &report)).await?, None),
         };
         let record = guard.record.clone();
-        let copied = self.copy(&engine, &guard, log, parent.as_deref(), &report).await;
+        let copied = Box::pin(self.copy(&engine, &guard, log, parent.as_deref(), &report)).await;
         let released = guard.release(&report).await;
         let (Copied { point, disks, not_captured, losses }, log) = match (copied, &released) {
             (Ok(done), _) => done,
@@ -356,7 +357,7 @@ impl<'a> Backup<'a> {
             None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let parts = engine.unless_stopped(self.capture(&config)).await?;
+        let parts = engine.unless_stopped(Box::pin(self.capture(&config))).await?;
         let losses = capture::losses(&config, &self.excluded);
         let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
         let not_captured = parts.missing().into_iter().map(missing).collect();
@@ -367,7 +368,7 @@ impl<'a> Backup<'a> {
             sink.map_err(|e| Error::repository("beginning a restore point", e))
         });
         let sink = sink.await?;
-        let signs = cbt::signs_since(self.vm, parent).await?;
+        let signs = Box::pin(cbt::signs_since(self.vm, parent)).await?;
         let patience = Patience::new(self.flow.read_retries, self.flow.first_pause);
         let work = disk::Work {
             backup: self,
@@ -382,7 +383,7 @@ impl<'a> Backup<'a> {
         };
         // All of them are waited for, so that each has closed its disk before the snapshot goes.
         let copied: Vec<Result<(DiskOutcome, bytes::Bytes), Error>> = futures::stream::iter(&disks)
-            .map(|disk| work.run(disk))
+            .map(|disk| Box::pin(work.run(disk)))
             .buffered(engine.flow().parallel_disks)
             .collect()
             .await;

@@ -49,10 +49,10 @@ impl Work<'_> {
     }
 
     async fn back_up(&self, disk: &DiskConfig) -> Result<(DiskOutcome, Bytes), Error> {
-        let plan = self.engine.unless_stopped(self.decide(disk)).await?;
+        let plan = self.engine.unless_stopped(Box::pin(self.decide(disk))).await?;
         // Opening is not broken off: what opens in the end would be open when the snapshot is removed.
-        let source = Retrying::open(self.open(disk), self.patience.clone()).await?;
-        let copied = self.engine.unless_stopped(self.copy(disk, &source, plan)).await;
+        let source = Box::pin(Retrying::open(self.open(disk), self.patience.clone())).await?;
+        let copied = self.engine.unless_stopped(Box::pin(self.copy(disk, &source, plan))).await;
         let closed = (Box::new(source) as Box<dyn DiskSource>).close().await;
         let done = copied?;
         closed?;
@@ -87,7 +87,7 @@ impl Work<'_> {
         }
         let mut audited = 0;
         if let (Some(map), Some((reader, _))) = (&changed, &parent) {
-            let audit = self.backup.audit.run(source, &**reader, map).await?;
+            let audit = Box::pin(self.backup.audit.run(source, &**reader, map)).await?;
             audited = audit.bytes;
             if let Some(chunk) = audit.lie {
                 tracing::error!(disk = %disk.label, chunk, "changed block tracking did not tell of a change");
@@ -131,7 +131,7 @@ impl Work<'_> {
         });
         let keep = |receipt: &Bytes| self.log.append(disk.key, receipt);
         let told = Telling { key: disk.key, total: to_read, report: self.report, keep: &keep };
-        let read = copy.run(&mut *sink, &told).await?;
+        let read = Box::pin(copy.run(&mut *sink, &told)).await?;
         let summary = sink.finish().await.map_err(|e| Error::repository(context(), e))?;
         let transport = source.transport().to_owned();
         let descriptor = Part::of_disk(source.descriptor().await);

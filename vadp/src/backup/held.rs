@@ -46,7 +46,7 @@ pub(super) async fn take(
             // Nobody listens when the backup was dropped.
             let _listened = send.send(said);
         };
-        SnapshotGuard::take(&vm, &journal, &policy, &Report(&tell)).await.map(Held::new)
+        Box::pin(SnapshotGuard::take(&vm, &journal, &policy, &Report(&tell))).await.map(Held::new)
     });
     while let Some(said) = told.recv().await {
         match said {
