@@ -99,6 +99,11 @@ impl Keyring {
         SealKey::derive("vadp-repository v1 object", &*material)
     }
 
+    /// What the keys of the files in which this machine keeps the index are derived from.
+    pub(crate) fn cache_secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key("vadp-repository v1 index cache", &self.identity))
+    }
+
     /// The keyed digests of this repository.
     pub(crate) fn digests(&self) -> Digests {
         Digests {

@@ -17,7 +17,8 @@
 //! - Encryption is always on. Whoever runs the store can destroy backups, but neither read nor change them.
 //! - [`Repository::plan_prune`] says what no point needs any more, and [`PrunePlan::apply`] gives it back, beside backups that go on.
 //! - A [`ChunkStore`] is a directory, a bucket, or what you make of one; [`conformance`] judges it.
-//! - Memory is bounded by [`Limits`], besides the index: some 60 to 120 MB for each TiB of stored 1 MiB chunks.
+//! - Memory is bounded by [`Limits`], besides the index: some 55 MB for each TiB of stored 1 MiB chunks, or 8 MB with a
+//!   folder for it ([`OpenOptions::index_cache`]).
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -90,14 +91,14 @@ pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
 pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
 pub use prune::{
-    KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, Retention,
-    SHORTEST_GRACE,
+    KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, RebuildReport,
+    Retention, SHORTEST_GRACE,
 };
 pub use read::{
-    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, Extent, MapEntry, PointDisk, PointInfo,
-    PointListing, PointQuery, RestorePoint,
+    AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, DiskStream, Extent, MapEntry, PointDisk,
+    PointInfo, PointListing, PointQuery, RestorePoint,
 };
-pub use repository::{InitOptions, Limits, Repository};
+pub use repository::{InitOptions, Limits, OpenOptions, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::{DayGrowth, Statistics};
 pub use store::{

@@ -3,6 +3,7 @@
 mod apply;
 mod compact;
 mod lease;
+mod rebuild;
 mod retention;
 mod rewrite;
 mod survey;
@@ -15,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{PackId, PointId};
 use crate::read::PointInfo;
 use crate::repository::{Repository, point_name};
+pub use rebuild::RebuildReport;
 pub use retention::{KeepReason, Retention};
 use survey::Survey;
 

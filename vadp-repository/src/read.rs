@@ -5,6 +5,7 @@ mod disk;
 mod list;
 mod map;
 mod point;
+mod stream;
 
 use std::sync::Arc;
 
@@ -26,17 +27,18 @@ pub use list::{DamagedPoint, PointInfo, PointListing, PointQuery};
 pub use map::{AllocatedChunks, DiskMap, MapEntry};
 pub(crate) use point::open_point;
 pub use point::{PointDisk, RestorePoint};
+pub use stream::DiskStream;
 
 impl Shared {
     /// The verified bytes of a chunk or page that is not zero. When several packs hold it, any good copy will do.
     pub(crate) async fn fetch(self: &Arc<Self>, content: Content, id: ChunkId) -> Result<Bytes> {
         match self.fetch_indexed(content, id).await {
-            // A prune may have moved the chunk since the index was loaded.
-            Err(error) if error.is_damage() => {
-                let before: Vec<Place> = self.index().places(content, &id).collect();
+            // A prune may have moved the chunk since the index was loaded, or the cache of the index be of no use.
+            Err(error) if error.is_damage() || self.index().is_spoilt() => {
+                let before = self.index().places(content, &id).ok();
                 load::refresh(self).await?;
-                let after: Vec<Place> = self.index().places(content, &id).collect();
-                match before == after {
+                let after = self.index().places(content, &id)?;
+                match before.as_ref() == Some(&after) {
                     true => Err(error),
                     false => self.fetch_indexed(content, id).await,
                 }
@@ -46,7 +48,7 @@ impl Shared {
     }
 
     async fn fetch_indexed(self: &Arc<Self>, content: Content, id: ChunkId) -> Result<Bytes> {
-        let places: Vec<Place> = self.index().places(content, &id).collect();
+        let places = self.index().places(content, &id)?;
         let mut first_error = None;
         for place in places {
             match self.fetch_at(content, place).await {

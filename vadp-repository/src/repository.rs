@@ -6,7 +6,7 @@ mod names;
 mod open;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::Config;
 use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::ids::{KeySlotId, RepositoryId};
-use crate::index::Index;
+use crate::index::{Index, IndexCache};
 use crate::read::ahead::ChunkCache;
 use crate::secret::Secret;
 use crate::store::{ChunkStore, LocalStore};
@@ -55,6 +55,43 @@ impl Default for Limits {
             cache_bytes: 64 << 20,
             commit_window: Duration::from_secs(300),
         }
+    }
+}
+
+/// How a repository is opened.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Memory and threads.
+    pub limits: Limits,
+    /// A folder of this machine for a copy of the index, which is made if need be: for repositories of many terabytes, and for stores that
+    /// answer slowly. The index then takes less than 8 bytes of memory for each chunk instead of 50, and is not read from the store again. Any number of
+    /// processes and repositories may share the folder. What is in it is sealed, is believed only as far as the store says the same, and
+    /// may be deleted at any time. None by default.
+    pub index_cache: Option<PathBuf>,
+    /// Entries up to which an index is not worth a file; 65,536. For tests with fewer.
+    #[doc(hidden)]
+    pub small_index: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { limits: Limits::default(), index_cache: None, small_index: 1 << 16 }
+    }
+}
+
+impl From<Limits> for OpenOptions {
+    fn from(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+}
+
+impl OpenOptions {
+    /// The options with a folder for the index.
+    #[must_use]
+    pub fn index_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.index_cache = Some(folder.into());
+        self
     }
 }
 
@@ -99,19 +136,23 @@ impl Repository {
         open::init(store, secret, options).await
     }
 
-    /// Opens a repository with the default [`Limits`].
+    /// Opens a repository with the default [`OpenOptions`].
     ///
     /// # Errors
     /// [`NotARepository`](ErrorKind::NotARepository), [`WrongKey`](ErrorKind::WrongKey),
     /// [`UnsupportedFormat`](ErrorKind::UnsupportedFormat), or [`Damaged`](ErrorKind::Damaged) when config, key slot or an index object
     /// cannot be trusted.
     pub async fn open(store: Arc<dyn ChunkStore>, secret: &Secret) -> Result<Self> {
-        Self::open_with(store, secret, Limits::default()).await
+        Self::open_with(store, secret, OpenOptions::default()).await
     }
 
-    /// Opens a repository; errors as in [`open`](Self::open).
-    pub async fn open_with(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Limits) -> Result<Self> {
-        open::open(store, secret, limits).await
+    /// Opens a repository, with [`OpenOptions`] or just with [`Limits`]; errors as in [`open`](Self::open).
+    pub async fn open_with(
+        store: Arc<dyn ChunkStore>,
+        secret: &Secret,
+        options: impl Into<OpenOptions>,
+    ) -> Result<Self> {
+        open::open(store, secret, options.into()).await
     }
 
     /// Makes a repository in a local directory, which is created if need be and must be empty; errors as in
@@ -183,10 +224,14 @@ pub(crate) struct Shared {
     pub(crate) cache: ChunkCache,
     workers: Arc<Semaphore>,
     index: RwLock<Index>,
+    pub(crate) index_cache: Option<Arc<IndexCache>>,
 }
 
 impl Shared {
-    fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, limits: Limits) -> Self {
+    fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, options: OpenOptions) -> Self {
+        let OpenOptions { limits, index_cache, small_index } = options;
+        let index_cache = index_cache
+            .map(|folder| Arc::new(IndexCache::new(&folder, small_index, config.repository, &keyring)));
         let cache = ChunkCache::new(limits.cache_bytes, config.chunk_size);
         Self {
             store,
@@ -198,7 +243,8 @@ impl Shared {
             limits,
             in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
             workers: Arc::new(Semaphore::new(limits.workers)),
-            index: RwLock::new(Index::default()),
+            index: RwLock::new(Index::new(index_cache.clone())),
+            index_cache,
         }
     }
 

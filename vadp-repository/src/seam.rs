@@ -1,4 +1,4 @@
-//! For this crate's own tests and fuzz targets: objects made with given keys, salts and ids, and the bare parsers.
+//! For this crate's own tests, benchmarks and fuzz targets: objects made with given keys, salts and ids, and the bare parsers.
 //! No part of the public interface; it may change at any time.
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use crate::format::config::Config;
 use crate::format::header::{ObjectHeader, ObjectKind};
 use crate::format::index::IndexObject;
 use crate::format::key_slot::{KeySlot, SlotKind, Stretch};
-use crate::format::pack::{Encoded, PackBuilder, PackRecord, parse_entries, parse_pack};
+use crate::format::pack::{Encoded, PackBuilder, PackEntry, PackRecord, parse_entries, parse_pack};
 use crate::format::page::MapPage;
 use crate::format::point::{self, DiskBody, DiskHead, PointBody, PointHead, SealedPoint};
 use crate::ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
@@ -19,6 +19,19 @@ use crate::ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, Reposi
 /// A grace period that nobody may use: for tests of several processes, which cannot wait.
 pub fn with_any_grace(options: crate::PruneOptions, grace: std::time::Duration) -> crate::PruneOptions {
     options.with_any_grace(grace)
+}
+
+/// The id of a chunk that is nowhere: for an index of any size.
+pub fn made_up_chunk(number: u64) -> [u8; 32] {
+    *blake3::hash(&number.to_le_bytes()).as_bytes()
+}
+
+/// Whether the index of an open repository, as it is in this process, names a pack that holds the chunk.
+///
+/// # Errors
+/// As reading the index.
+pub fn is_indexed(repository: &crate::Repository, chunk: [u8; 32]) -> Result<bool> {
+    Ok(!repository.shared.index().places(Content::Data, &ChunkId(chunk))?.is_empty())
 }
 
 /// Everything random about a repository, given.
@@ -101,6 +114,22 @@ impl Fixed {
         object.seal(IndexId::from_bytes(self.object), &self.header(ObjectKind::Index), &self.keyring())
     }
 
+    /// An index object of chunks that are nowhere, 64 in a pack.
+    pub fn made_up_index(&self, chunks: std::ops::Range<u64>) -> Result<Vec<u8>> {
+        let packs = chunks.clone().step_by(64).map(|first| {
+            let entries = (first..chunks.end.min(first + 64)).map(|number| {
+                let offset = 64 + (1 << 20) * (number - first) as u32;
+                let (id, stored, plain) = (ChunkId(made_up_chunk(number)), 1 << 19, 1 << 20);
+                PackEntry { id, offset, stored, plain, encoding: Encoding::Zstd }
+            });
+            let pack = PackId::from_bytes(u128::from(first).to_be_bytes());
+            let header = self.header(ObjectKind::DataPack);
+            PackRecord { pack, header, size: 64 << 20, entries: entries.collect() }
+        });
+        let object = IndexObject { supersedes: Vec::new(), packs: packs.collect() };
+        object.seal(IndexId::from_bytes(self.object), &self.header(ObjectKind::Index), &self.keyring())
+    }
+
     /// A point of one disk, with metadata "point" and "disk", a tag and counters 1 to 10.
     pub fn point(
         &self,
@@ -137,10 +166,13 @@ impl Fixed {
                 reader.finish()
             }
             Parse::Page => MapPage::parse(bytes).map(drop),
-            Parse::Index => {
-                IndexObject::open(IndexId::from_bytes(self.object), repository, &self.keyring(), bytes)
-                    .map(drop)
-            }
+            Parse::Index => IndexObject::open(
+                IndexId::from_bytes(self.object),
+                repository,
+                &self.keyring(),
+                bytes.to_vec(),
+            )
+            .map(drop),
             Parse::IndexBody => IndexObject::parse_body(repository, bytes).map(drop),
             Parse::Point => {
                 let sealed = SealedPoint::parse(PointId::from_bytes(self.object), repository, bytes)?;

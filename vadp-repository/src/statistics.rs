@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use crate::crypto::Content;
 use crate::error::Result;
-use crate::index::ChunkSet;
 use crate::repository::{INDEX, PACKS, POINTS, Repository, load};
 use crate::time;
 
@@ -112,9 +111,10 @@ impl Repository {
         (statistics.packs, statistics.pack_bytes) = self.count(PACKS).await?;
         (statistics.index_objects, statistics.index_bytes) = self.count(INDEX).await?;
         (_, statistics.point_bytes) = self.count(POINTS).await?;
-        let mut seen = ChunkSet::default();
-        for (pack, entry) in self.shared.index().entries() {
-            let is_first = seen.insert(entry.id);
+        let mut last = None;
+        for entry in self.shared.index().entries()? {
+            let (pack, entry) = entry?;
+            let is_first = last.replace(entry.id) != Some(entry.id);
             match pack.content {
                 Content::Data => {
                     statistics.chunks += u64::from(is_first);

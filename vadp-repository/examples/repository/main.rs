@@ -84,6 +84,8 @@ enum Command {
     },
     /// Gives up restore points by rules, and gives back what none needs.
     Prune(Prune),
+    /// Names packs again whose index objects are lost or damaged, by what the packs say. Status 1 when some do not.
+    RebuildIndex,
     /// How large the repository is, what deduplication and compression save, and what each day added.
     Stats {
         /// Draw the growth into this file as well.
@@ -193,6 +195,13 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
             return Ok(report.is_ok());
         }
         Command::Prune(prune) => prune.run(&repo, options.json).await?,
+        Command::RebuildIndex => {
+            let waiting = Waiting::begin(options.json, "asking packs");
+            let report = repo.rebuild_index().await?;
+            drop(waiting);
+            show::rebuilt(options.json, &report);
+            return Ok(report.damaged.is_empty());
+        }
         Command::Stats { svg } => {
             let waiting = Waiting::begin(options.json, "counting");
             let (statistics, growth) = (repo.statistics().await?, repo.growth().await?);

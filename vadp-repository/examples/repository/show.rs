@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use vadp_repository::{
-    CheckReport, DayGrowth, PackAction, PointInfo, PointListing, PrunePlan, PruneReport, RestorePoint,
-    Statistics,
+    CheckReport, DayGrowth, PackAction, PointInfo, PointListing, PrunePlan, PruneReport, RebuildReport,
+    RestorePoint, Statistics,
 };
 
 /// One line either way.
@@ -121,6 +121,24 @@ pub fn pruned(is_json: bool, report: &PruneReport) {
         );
         report.refused.iter().for_each(|(name, why)| text += &format!("\nthe store keeps {name}: {why}"));
         report.damaged.iter().for_each(|(pack, why)| text += &format!("\npack {pack} is damaged: {why}"));
+        text
+    });
+}
+
+pub fn rebuilt(is_json: bool, report: &RebuildReport) {
+    let damaged: Vec<_> =
+        report.damaged.iter().map(|(pack, why)| json!({"pack": pack.to_string(), "why": why})).collect();
+    let value = json!({
+        "packs_found": report.packs_found, "chunks_found": report.chunks_found,
+        "objects_replaced": report.objects_replaced, "damaged": damaged,
+    });
+    line(is_json, &value, || {
+        let mut text = format!(
+            "{} packs with {} chunks found again, {} damaged index objects replaced",
+            report.packs_found, report.chunks_found, report.objects_replaced
+        );
+        report.damaged.iter().for_each(|(pack, why)| text += &format!("\npack {pack} is damaged: {why}"));
+        report.refused.iter().for_each(|(name, why)| text += &format!("\nthe store keeps {name}: {why}"));
         text
     });
 }

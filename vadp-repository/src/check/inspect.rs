@@ -11,7 +11,6 @@ use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::key_slot::{self, KeySlot};
 use crate::ids::{ChunkId, KeySlotId, PackId};
-use crate::index::ChunkSet;
 use crate::read::point_ids;
 use crate::repository::{CONFIG, FOLDERS, KEYS, Shared, index_name, key_name, load, pack_name, point_name};
 
@@ -43,7 +42,7 @@ pub(super) async fn run(shared: &Arc<Shared>, depth: CheckDepth) -> Result<Check
     let packs = packs::inspect(shared, depth, &mut report).await?;
     let losses = maps::inspect(shared, &packs, &points).await?;
     report.chunks = losses.needed.iter().filter(|(content, _)| *content == Content::Data).count() as u64;
-    count_unneeded(shared, &losses, &mut report.leftovers);
+    count_unneeded(shared, &losses, &mut report.leftovers)?;
     for (id, why) in &losses.points {
         let object = Some(point_name(*id)?.to_string());
         report.damage.push(Damage {
@@ -91,14 +90,17 @@ fn of_object(object: String, problem: String) -> Damage {
     Damage { object: Some(object), pack: None, chunk: None, problem, lost: Vec::new() }
 }
 
-fn count_unneeded(shared: &Shared, losses: &Losses, leftovers: &mut Leftovers) {
-    let mut seen = ChunkSet::default();
-    for (pack, entry) in shared.index().entries() {
+fn count_unneeded(shared: &Shared, losses: &Losses, leftovers: &mut Leftovers) -> Result<()> {
+    let mut last = None;
+    for entry in shared.index().entries()? {
+        let (pack, entry) = entry?;
         if !losses.needed.contains(&(pack.content, entry.id)) {
-            leftovers.unneeded_chunks += u64::from(seen.insert(entry.id));
+            leftovers.unneeded_chunks += u64::from(last != Some(entry.id));
             leftovers.unneeded_bytes += u64::from(entry.stored);
+            last = Some(entry.id);
         }
     }
+    Ok(())
 }
 
 /// Says for each damaged pack and chunk what is lost with it, and for each loss without a pack that its place is unknown.
@@ -106,7 +108,8 @@ fn attribute(shared: &Shared, packs: &PackState, losses: Losses, report: &mut Ch
     let mut by_pack: BTreeMap<PackId, Vec<LostRange>> = BTreeMap::new();
     let mut by_chunk: BTreeMap<(PackId, ChunkId), Vec<LostRange>> = BTreeMap::new();
     for ((content, id), ranges) in losses.ranges {
-        let places: BTreeSet<PackId> = shared.index().places(content, &id).map(|place| place.pack).collect();
+        let places: BTreeSet<PackId> =
+            shared.index().places(content, &id)?.iter().map(|place| place.pack).collect();
         if places.is_empty() {
             let problem = shared.not_indexed(content, id).to_string();
             let lost = merged(ranges);

@@ -164,7 +164,7 @@ async fn judge(
     let (mut lost, mut short, mut last) = (Vec::new(), Vec::new(), None);
     for (slot, id) in (0_u16..).zip(page.ids()).filter(|(_, id)| !id.is_zero()) {
         last = Some((slot, *id));
-        match good_length(&index, packs, *id) {
+        match good_length(&index, packs, *id)? {
             None => lost.push((slot, *id)),
             Some(length) if length != chunk_size => short.push((slot, *id, length)),
             Some(_) => {}
@@ -175,6 +175,7 @@ async fn judge(
 }
 
 /// The plain length of a chunk that has a good copy.
-fn good_length(index: &Index, packs: &PackState, id: ChunkId) -> Option<u32> {
-    index.places(Content::Data, &id).find(|place| packs.is_good(place)).map(|place| place.entry.plain)
+fn good_length(index: &Index, packs: &PackState, id: ChunkId) -> Result<Option<u32>> {
+    let places = index.places(Content::Data, &id)?;
+    Ok(places.iter().find(|place| packs.is_good(place)).map(|place| place.entry.plain))
 }

@@ -65,7 +65,11 @@ pub(super) async fn inspect(
     }
     if depth != CheckDepth::Quick {
         let mut entries: HashMap<PackId, Vec<PackEntry>> = HashMap::new();
-        for (pack, entry) in shared.index().entries().filter(|(pack, _)| depth.reads(pack.pack)) {
+        for entry in shared.index().entries()? {
+            let (pack, entry) = entry?;
+            if !depth.reads(pack.pack) {
+                continue;
+            }
             entries.entry(pack.pack).or_default().push(entry);
         }
         for pack in indexed {

@@ -46,16 +46,16 @@ impl IndexObject {
         index: IndexId,
         repository: RepositoryId,
         keyring: &Keyring,
-        object: &[u8],
+        mut object: Vec<u8>,
     ) -> Result<Self> {
-        let mut reader = ByteReader::new(object);
-        let header = ObjectHeader::parse_kind(&mut reader, repository, ObjectKind::Index)?;
-        let sealed = reader.take(reader.remaining())?;
-        let body = keyring
+        let header = ObjectHeader::parse_kind(&mut ByteReader::new(&object), repository, ObjectKind::Index)?;
+        let sealed = object.get_mut(ObjectHeader::BYTES..).unwrap_or_default();
+        // In place, since a large index object is large.
+        let length = keyring
             .object_key(&header, index.as_bytes())?
-            .open(NonceAt::First, &aad(repository, index), sealed)
+            .open_in_place(NonceAt::First, &aad(repository, index), sealed)
             .ok_or_else(|| Error::damaged("the index object was cut or altered: the seal does not open"))?;
-        Self::parse_body(repository, &body)
+        Self::parse_body(repository, sealed.get(..length).unwrap_or_default())
     }
 
     /// Reads an unsealed body.

@@ -1,5 +1,7 @@
 //! Packs, see docs/repository-format.md, "Chunks" and "Pack".
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::codec::Encoding;
@@ -210,26 +212,43 @@ pub(crate) fn parse_pack(
     keyring: &Keyring,
     object: &[u8],
 ) -> Result<PackRecord> {
-    let header = ObjectHeader::parse(&mut ByteReader::new(object), repository)?;
-    content_of(&header)?;
+    let header = object.get(..ObjectHeader::BYTES).unwrap_or(object);
+    let trailer = trailer_of(pack, object.len() as u64, object)?;
+    let sealed = object.get(trailer.start as usize..trailer.end as usize).unwrap_or_default();
+    parse_frame(pack, repository, keyring, header, trailer, sealed)
+}
+
+/// Where the sealed trailer of a pack of `size` bytes is. `tail` are the last bytes of the pack, so many as there are.
+pub(crate) fn trailer_of(pack: PackId, size: u64, tail: &[u8]) -> Result<Range<u64>> {
     let damaged = |what: &str| Error::damaged(what).at_pack(pack);
-    let (rest, footer) = object
-        .len()
-        .checked_sub(FOOTER_BYTES)
-        .and_then(|at| object.split_at_checked(at))
-        .ok_or_else(|| damaged("the pack is too short for a footer"))?;
-    let mut footer = ByteReader::new(footer);
-    let length = footer.u32()? as usize;
+    let footer = tail.len().checked_sub(FOOTER_BYTES).and_then(|at| tail.get(at..));
+    let mut footer = ByteReader::new(footer.ok_or_else(|| damaged("the pack is too short for a footer"))?);
+    let length = u64::from(footer.u32()?);
     if footer.take(FOOTER_MAGIC.len())? != FOOTER_MAGIC {
         return Err(damaged("the pack does not end with a footer: it was cut or altered"));
     }
-    let from = rest.len().checked_sub(length).filter(|&from| from >= ObjectHeader::BYTES);
-    let (from, sealed) = from
-        .and_then(|from| Some((from, rest.get(from..)?)))
-        .ok_or_else(|| damaged("the pack's trailer is longer than the pack"))?;
+    let end = size.saturating_sub(FOOTER_BYTES as u64);
+    match end.checked_sub(length).filter(|&from| from >= ObjectHeader::BYTES as u64) {
+        Some(from) => Ok(from..end),
+        None => Err(damaged("the pack's trailer is longer than the pack")),
+    }
+}
+
+/// Reads the header and the sealed trailer of a pack, which is at `trailer`.
+pub(crate) fn parse_frame(
+    pack: PackId,
+    repository: RepositoryId,
+    keyring: &Keyring,
+    header: &[u8],
+    trailer: Range<u64>,
+    sealed: &[u8],
+) -> Result<PackRecord> {
+    let header = ObjectHeader::parse(&mut ByteReader::new(header), repository)?;
+    content_of(&header)?;
+    let damaged = |what: &str| Error::damaged(what).at_pack(pack);
     let key = keyring.object_key(&header, pack.as_bytes())?;
     let plain = key
-        .open(NonceAt::First, &trailer_aad(repository, pack, from as u64), sealed)
+        .open(NonceAt::First, &trailer_aad(repository, pack, trailer.start), sealed)
         .ok_or_else(|| damaged("the pack's trailer was altered: the seal does not open"))?;
     let mut bytes = ByteReader::new(&plain);
     let entries = parse_entries(&mut bytes)?;
@@ -241,8 +260,8 @@ pub(crate) fn parse_pack(
         }
         offset = entry.end();
     }
-    match offset == from as u64 {
-        true => Ok(PackRecord { pack, header, size: object.len() as u64, entries }),
+    match offset == trailer.start {
+        true => Ok(PackRecord { pack, header, size: trailer.end + FOOTER_BYTES as u64, entries }),
         false => Err(damaged("the chunks of the pack do not end where the trailer begins")),
     }
 }

@@ -18,7 +18,7 @@ const ENOUGH_ENTRIES: usize = 16 * 1024;
 /// Small index objects that are left beside each other.
 const SMALL_OBJECTS: usize = 8;
 /// Entries of one object: some 31 MB.
-const MOST_ENTRIES: usize = 700_000;
+pub(super) const MOST_ENTRIES: usize = 700_000;
 
 /// Has the index forget packs, and merges small index objects.
 pub(super) async fn run(

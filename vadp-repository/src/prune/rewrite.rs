@@ -23,7 +23,7 @@ pub(super) async fn run(
     packs: &[PackId],
     report: &mut PruneReport,
 ) -> Result<Vec<PackId>> {
-    let mut places = needed_places(shared, survey, packs);
+    let mut places = needed_places(shared, survey, packs)?;
     let pack_bytes = shared.limits.pack_bytes as usize;
     let data = Packer::new(ObjectKind::DataPack, pack_bytes);
     let pages = Packer::new(ObjectKind::PagePack, crate::write::PAGE_PACK_BYTES.min(pack_bytes));
@@ -74,7 +74,7 @@ pub(super) async fn store_index(shared: &Arc<Shared>, object: IndexObject) -> Re
     });
     let (object, sealed) = sealed.await?;
     shared.store.create(&index_name(id)?, sealed.into()).await?;
-    shared.index_mut().add(id, Ok(&object))?;
+    shared.index_mut().add(id, &object)?;
     Ok(id)
 }
 
@@ -82,10 +82,11 @@ fn needed_places(
     shared: &Shared,
     survey: &Survey,
     packs: &[PackId],
-) -> BTreeMap<PackId, Vec<(Content, Place)>> {
+) -> Result<BTreeMap<PackId, Vec<(Content, Place)>>> {
     let wanted: BTreeSet<PackId> = packs.iter().copied().collect();
     let mut places: BTreeMap<PackId, Vec<(Content, Place)>> = BTreeMap::new();
-    for (pack, entry) in shared.index().entries() {
+    for entry in shared.index().entries()? {
+        let (pack, entry) = entry?;
         if wanted.contains(&pack.pack) && survey.needs((pack.content, entry.id), pack.pack) {
             let place = Place { pack: pack.pack, header: pack.header, entry };
             places.entry(pack.pack).or_default().push((pack.content, place));
@@ -93,7 +94,7 @@ fn needed_places(
     }
     // As they lie in the pack, so that a restore goes on to read in order.
     places.values_mut().for_each(|places| places.sort_unstable_by_key(|(_, place)| place.entry.offset));
-    places
+    Ok(places)
 }
 
 /// A chunk as it is encoded, after its bytes have been verified: rot must not be handed on under a new seal.

@@ -122,7 +122,7 @@ impl Survey {
         let mut live: HashMap<PackId, u64> = HashMap::new();
         let mut several = Vec::new();
         for (content, id) in &self.needed {
-            let mut places = index.places(*content, id).filter(|place| is_whole(&place.pack));
+            let mut places = index.places(*content, id)?.into_iter().filter(|place| is_whole(&place.pack));
             let Some(first) = places.next() else {
                 let what = shared.not_indexed(*content, *id);
                 let message = "something that restore points need is in no whole pack, and nothing is pruned: run a check";
@@ -137,7 +137,7 @@ impl Survey {
         several.sort_unstable();
         let mut chosen = HashMap::new();
         for (content, id) in several {
-            let places = index.places(content, &id).filter(|place| is_whole(&place.pack));
+            let places = index.places(content, &id)?.into_iter().filter(|place| is_whole(&place.pack));
             // Packs without a tombstone, and among those the ones that hold most already: so the others get empty.
             let best = places.max_by_key(|place| {
                 let pack = place.pack;
@@ -149,9 +149,10 @@ impl Survey {
             }
         }
         let mut held: HashMap<PackId, u64> = HashMap::new();
-        index
-            .entries()
-            .for_each(|(pack, entry)| *held.entry(pack.pack).or_default() += u64::from(entry.stored));
+        for entry in index.entries()? {
+            let (pack, entry) = entry?;
+            *held.entry(pack.pack).or_default() += u64::from(entry.stored);
+        }
         drop(index);
         (self.held, self.live, self.chosen) = (held, live, chosen);
         Ok(())

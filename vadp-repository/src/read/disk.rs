@@ -205,7 +205,7 @@ impl DiskReader {
         Ok(Some(bytes))
     }
 
-    async fn fetch(&self, chunk: u64, id: ChunkId) -> Result<Bytes> {
+    pub(super) async fn fetch(&self, chunk: u64, id: ChunkId) -> Result<Bytes> {
         let range = self.map.geometry().bytes_of(chunk)?;
         let bytes = self.map.shared().fetch(Content::Data, id).await;
         let bytes = bytes.map_err(|error| error.at_disk(self.key(), range))?;
@@ -213,7 +213,7 @@ impl DiskReader {
         Ok(bytes)
     }
 
-    fn check_length(&self, chunk: u64, id: ChunkId, bytes: &Bytes) -> Result<()> {
+    pub(super) fn check_length(&self, chunk: u64, id: ChunkId, bytes: &Bytes) -> Result<()> {
         let geometry = self.map.geometry();
         match bytes.len() == geometry.len_of(chunk)? {
             true => Ok(()),

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
-use super::{INDEX, Shared, id_of, index_name};
+use super::{INDEX, Shared, blocking, id_of, index_name};
 use crate::error::{Error, Result};
 use crate::format::index::{IndexObject, MAX_BYTES};
 use crate::ids::IndexId;
@@ -29,21 +29,26 @@ pub(crate) async fn refresh(shared: &Arc<Shared>) -> Result<()> {
 }
 
 async fn refresh_once(shared: &Arc<Shared>) -> Result<()> {
-    let listed = list(shared).await?;
-    let unseen: Vec<IndexId> = {
+    let (known, is_spoilt) = {
         let index = shared.index();
-        listed.iter().copied().filter(|id| !index.has_object(id)).collect()
+        (index.objects().clone(), index.is_spoilt())
     };
-    let new = load(shared, unseen).await?;
-    let gone = superseded(&new);
-    {
-        let mut index = shared.index_mut();
-        if !gone.iter().any(|id| index.has_object(id)) {
-            return fill(&mut index, &new, &gone);
+    let listed = list(shared).await?;
+    let present: HashSet<IndexId> = listed.iter().copied().collect();
+    // What is no longer there was replaced by a prune, or is lost: then what it said counts no more.
+    if is_spoilt || !known.is_subset(&present) {
+        return rebuild(shared).await;
+    }
+    let unseen = listed.into_iter().filter(|id| !known.contains(id)).collect();
+    let (mut objects, mut gone) = (ahead(shared, unseen), HashSet::new());
+    while let Some((id, object)) = objects.try_next().await? {
+        if !take_in(&mut shared.index_mut(), id, object.as_ref(), &mut gone)? {
+            // Entries of superseded objects must go.
+            return rebuild(shared).await;
         }
     }
-    // Entries of superseded objects must go.
-    rebuild(shared).await
+    let shared = Arc::clone(shared);
+    blocking(move || shared.index_mut().settle()).await
 }
 
 /// Builds the index anew.
@@ -51,10 +56,18 @@ pub(crate) async fn rebuild(shared: &Arc<Shared>) -> Result<()> {
     loop {
         let before = shared.index().objects().clone();
         let listed = list(shared).await?;
-        let all = load(shared, listed).await?;
-        let gone = superseded(&all);
-        let mut rebuilt = Index::default();
-        fill(&mut rebuilt, &all, &gone)?;
+        let mut gone = HashSet::new();
+        let mut rebuilt = loop {
+            if let Some(index) = build(shared, listed.clone(), &mut gone).await? {
+                break index;
+            }
+        };
+        let rebuilt = blocking(move || {
+            rebuilt.settle()?;
+            rebuilt.store()?;
+            Ok(rebuilt)
+        });
+        let rebuilt = rebuilt.await?;
         let mut index = shared.index_mut();
         // What a writer of this process has added meanwhile must not get lost.
         if *index.objects() == before {
@@ -64,23 +77,47 @@ pub(crate) async fn rebuild(shared: &Arc<Shared>) -> Result<()> {
     }
 }
 
-fn fill(index: &mut Index, objects: &[(IndexId, Loaded)], gone: &HashSet<IndexId>) -> Result<()> {
-    objects.iter().try_for_each(|(id, object)| match (index.has_object(id), gone.contains(id)) {
-        (true, _) => Ok(()),
-        (false, true) => {
-            index.skip(*id);
-            Ok(())
-        }
-        (false, false) => index.add(*id, object.as_ref()),
-    })
+/// Writes the index into the cache, if there is one.
+pub(crate) async fn store(shared: &Arc<Shared>) -> Result<()> {
+    let shared = Arc::clone(shared);
+    blocking(move || shared.index_mut().store()).await
 }
 
-fn superseded(objects: &[(IndexId, Loaded)]) -> HashSet<IndexId> {
-    objects
-        .iter()
-        .filter_map(|(_, object)| object.as_ref().ok())
-        .flat_map(|o| o.supersedes.iter().copied())
-        .collect()
+/// An index of the listed objects; `None` when one was taken in that another one supersedes, which is in `gone` now.
+async fn build(
+    shared: &Arc<Shared>,
+    listed: Vec<IndexId>,
+    gone: &mut HashSet<IndexId>,
+) -> Result<Option<Index>> {
+    let mut index = Index::new(shared.index_cache.clone());
+    let mut objects = ahead(shared, listed);
+    while let Some((id, object)) = objects.try_next().await? {
+        if !take_in(&mut index, id, object.as_ref(), gone)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(index))
+}
+
+/// Takes an object in, unless it is superseded; `false` when it supersedes one that is in already.
+fn take_in(
+    index: &mut Index,
+    id: IndexId,
+    object: Result<&IndexObject, &String>,
+    gone: &mut HashSet<IndexId>,
+) -> Result<bool> {
+    let supersedes = object.iter().flat_map(|object| &object.supersedes);
+    let new: Vec<IndexId> = supersedes.filter(|id| !gone.contains(id)).copied().collect();
+    gone.extend(&new);
+    if new.iter().any(|id| index.has_object(id)) {
+        return Ok(false);
+    }
+    match (index.has_object(&id), gone.contains(&id)) {
+        (true, _) => {}
+        (false, true) => index.skip(id),
+        (false, false) => index.push(id, object)?,
+    }
+    Ok(true)
 }
 
 pub(crate) async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
@@ -91,8 +128,13 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
     Ok(ids)
 }
 
+/// Index objects, some of which are read and opened while one is worked on.
+fn ahead(shared: &Arc<Shared>, ids: Vec<IndexId>) -> impl Stream<Item = Result<(IndexId, Loaded)>> + Unpin {
+    Box::pin(futures::stream::iter(ids).map(|id| load_one(shared, id)).buffered(READ_AHEAD))
+}
+
 pub(crate) async fn load(shared: &Arc<Shared>, ids: Vec<IndexId>) -> Result<Vec<(IndexId, Loaded)>> {
-    futures::stream::iter(ids).map(|id| load_one(shared, id)).buffered(READ_AHEAD).try_collect().await
+    ahead(shared, ids).try_collect().await
 }
 
 /// An index object, or why it is of no use.
@@ -105,7 +147,7 @@ async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)
     let opened = match shared.store.get(&name, MAX_BYTES).await {
         Ok(object) => {
             let open = move |shared: &Shared| {
-                IndexObject::open(id, shared.config.repository, &shared.keyring, &object)
+                IndexObject::open(id, shared.config.repository, &shared.keyring, object.into())
             };
             shared.compute(open).await
         }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{CONFIG, InitOptions, KEYS, Limits, Repository, Shared, config_name, id_of, keys, load};
+use super::{
+    CONFIG, InitOptions, KEYS, Limits, OpenOptions, Repository, Shared, blocking, config_name, id_of, keys,
+    load,
+};
 use crate::crypto::{Keyring, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::{CHUNK_SIZES, Config};
 use crate::ids::RepositoryId;
+use crate::index::Index;
 use crate::secret::Secret;
 use crate::store::ChunkStore;
 
@@ -34,11 +38,15 @@ pub(super) async fn init(
         ErrorKind::AlreadyExists => occupied(&*store).with_source(error),
         _ => error,
     })?;
-    Ok(Repository { shared: Arc::new(Shared::new(store, config, keyring, limits)) })
+    Ok(Repository { shared: Arc::new(Shared::new(store, config, keyring, limits.into())) })
 }
 
-pub(super) async fn open(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Limits) -> Result<Repository> {
-    limits.check()?;
+pub(super) async fn open(
+    store: Arc<dyn ChunkStore>,
+    secret: &Secret,
+    options: OpenOptions,
+) -> Result<Repository> {
+    options.limits.check()?;
     let object =
         store.get(&config_name()?, Config::BYTES as u64).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::Damaged => {
@@ -51,8 +59,12 @@ pub(super) async fn open(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Li
     let config = Config::parse(&object)?;
     let keyring = keys::open_slot(&*store, config.repository, secret).await?;
     Config::verify(&object, &keyring.digests())?;
-    let shared = Arc::new(Shared::new(store, config, keyring, limits));
+    let shared = Arc::new(Shared::new(store, config, keyring, options));
+    if let Some(cache) = shared.index_cache.clone() {
+        *shared.index_mut() = blocking(move || Ok(Index::from_cache(Some(cache)))).await?;
+    }
     load::refresh(&shared).await?;
+    load::store(&shared).await?;
     Ok(Repository { shared })
 }
 

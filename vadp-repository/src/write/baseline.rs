@@ -33,13 +33,14 @@ pub(super) async fn verify(shared: &Arc<Shared>, packs: &HashSet<PackId>, body: 
     let unusable = unusable_packs(shared).await?;
     let require = |content, id| {
         let index = shared.index();
-        if index.places(content, &id).any(|place| !unusable.contains(&place.pack)) {
+        let places = index.places(content, &id)?;
+        if places.iter().any(|place| !unusable.contains(&place.pack)) {
             return Ok(());
         }
         let message =
             "something that this backup builds on was pruned, lost or cut meanwhile: run the backup again";
         let error = Error::new(ErrorKind::Conflict, message).at_chunk(id);
-        Err(match index.places(content, &id).next() {
+        Err(match places.first() {
             Some(place) => error.at_pack(place.pack),
             None => error,
         })

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use super::point::{DiskSlots, FinishedDisk};
 use super::receipt::Receipt;
 use super::run::{Run, Stored};
-use crate::codec;
 use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::page::{MapPage, PAGE_SLOTS};
@@ -45,7 +44,7 @@ pub struct DiskWriter {
     geometry: Geometry,
     parent: Option<DiskMap>,
     edits: BTreeMap<u32, PageEdit>,
-    tasks: JoinSet<Result<(u64, PutResult)>>,
+    tasks: JoinSet<Result<(u64, Stored)>>,
     summary: DiskSummary,
     finished: bool,
 }
@@ -56,11 +55,6 @@ struct PageEdit {
     put: [u64; PAGE_SLOTS / 64],
     /// Which of them stand in a receipt.
     receipted: [u64; PAGE_SLOTS / 64],
-}
-
-enum PutResult {
-    Zero,
-    Data(ChunkId, Stored),
 }
 
 impl DiskWriter {
@@ -113,7 +107,7 @@ impl DiskWriter {
         let run = Arc::clone(&self.run);
         self.tasks.spawn(async move {
             let _permit = permit;
-            store_chunk(&run, data).await.map(|result| (chunk, result))
+            run.store(Content::Data, data).await.map(|stored| (chunk, stored))
         });
         Ok(())
     }
@@ -202,7 +196,7 @@ impl DiskWriter {
         }
     }
 
-    fn note(&mut self, done: Result<Result<(u64, PutResult)>, tokio::task::JoinError>) -> Result<()> {
+    fn note(&mut self, done: Result<Result<(u64, Stored)>, tokio::task::JoinError>) -> Result<()> {
         let (chunk, result) = done.map_err(|source| {
             Error::new(ErrorKind::Internal, "a background task was stopped before its end")
                 .with_source(source)
@@ -210,18 +204,18 @@ impl DiskWriter {
         let length = self.geometry.len_of(chunk)? as u64;
         let summary = &mut self.summary;
         let id = match result {
-            PutResult::Zero => {
+            Stored::Zero => {
                 summary.zero_chunks += 1;
                 summary.zero_bytes += length;
                 return Ok(());
             }
-            PutResult::Data(id, Stored::New(stored)) => {
+            Stored::New(id, stored) => {
                 summary.new_chunks += 1;
                 summary.new_bytes += length;
                 summary.stored_bytes += u64::from(stored);
                 id
             }
-            PutResult::Data(id, Stored::Known) => {
+            Stored::Known(id) => {
                 summary.dedup_chunks += 1;
                 summary.dedup_bytes += length;
                 id
@@ -236,7 +230,6 @@ impl DiskWriter {
 
     /// Gives the ids of all pages of the disk.
     async fn store_pages(&mut self, mut edits: BTreeMap<u32, PageEdit>) -> Result<Vec<ChunkId>> {
-        let shared = Arc::clone(&self.run.shared);
         let mut pages = vec![ChunkId::ZERO; self.geometry.pages() as usize];
         let parent = self.parent.clone();
         let (parent, run, geometry) = (parent.as_ref(), &self.run, self.geometry);
@@ -256,15 +249,10 @@ impl DiskWriter {
             let id = match page {
                 Merged::Zero => ChunkId::ZERO,
                 Merged::Unchanged(id) => id,
-                Merged::Changed(page) => {
-                    let hash = move |shared: &crate::repository::Shared| {
-                        let bytes = Bytes::from(page.to_bytes());
-                        Ok((shared.digests.id(Content::Page, &bytes), bytes))
-                    };
-                    let (id, bytes) = shared.compute(hash).await?;
-                    self.run.store(Content::Page, id, bytes).await?;
-                    id
-                }
+                Merged::Changed(page) => match run.store(Content::Page, page.to_bytes().into()).await? {
+                    Stored::Zero => ChunkId::ZERO,
+                    Stored::Known(id) | Stored::New(id, _) => id,
+                },
             };
             if let Some(place) = pages.get_mut(number as usize) {
                 *place = id;
@@ -368,15 +356,4 @@ async fn merge(
         }
     }
     Ok((if merged.is_zero() { Merged::Zero } else { Merged::Changed(merged) }, inherited))
-}
-
-async fn store_chunk(run: &Arc<Run>, data: Bytes) -> Result<PutResult> {
-    let hash = move |shared: &crate::repository::Shared| {
-        Ok((!codec::is_zero(&data)).then(|| (shared.digests.id(Content::Data, &data), data)))
-    };
-    let hashed = run.shared.compute(hash).await.inspect_err(|error| run.fail(error.to_string()))?;
-    match hashed {
-        None => Ok(PutResult::Zero),
-        Some((id, data)) => Ok(PutResult::Data(id, run.store(Content::Data, id, data).await?)),
-    }
 }

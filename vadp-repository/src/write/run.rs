@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::baseline;
 use super::packer::Packer;
+use crate::codec;
 use crate::crypto::{Content, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::u32_of;
@@ -42,10 +43,18 @@ pub(super) struct Run {
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// It is new and takes these bytes in a pack.
-    New(u32),
+    /// All its bytes are zero.
+    Zero,
     /// The repository, or this run, already had it.
-    Known,
+    Known(ChunkId),
+    /// It is new and takes these bytes in a pack.
+    New(ChunkId, u32),
+}
+
+/// What has to be done with a chunk.
+enum Prepared {
+    Done(Stored),
+    New(Encoded),
 }
 
 impl Run {
@@ -65,19 +74,30 @@ impl Run {
         }))
     }
 
-    /// Stores a chunk or page unless it is there already. The caller has computed its id and knows that it is not zero.
-    pub(super) async fn store(
-        self: &Arc<Self>,
-        content: Content,
-        id: ChunkId,
-        plain: Bytes,
-    ) -> Result<Stored> {
-        if self.claim(content, id) {
-            return Ok(Stored::Known);
-        }
-        let stored = self.store_new(content, id, plain).await;
+    /// Stores a chunk or page, unless it is zero or there already.
+    pub(super) async fn store(self: &Arc<Self>, content: Content, plain: Bytes) -> Result<Stored> {
+        let run = Arc::clone(self);
+        let stored = async {
+            match self.shared.compute(move |_| run.prepare(content, &plain)).await? {
+                Prepared::Done(stored) => Ok(stored),
+                Prepared::New(chunk) => Ok(Stored::New(chunk.id, self.append(content, chunk).await?)),
+            }
+        };
         // Others may have relied on the claim already, so the run as a whole has failed.
-        stored.map(Stored::New).inspect_err(|error| self.fail(error.to_string()))
+        stored.await.inspect_err(|error: &Error| self.fail(error.to_string()))
+    }
+
+    /// All that keeps a processor busy, in one go: so the bytes are still in its caches for the next step.
+    fn prepare(&self, content: Content, plain: &Bytes) -> Result<Prepared> {
+        if codec::is_zero(plain) {
+            return Ok(Prepared::Done(Stored::Zero));
+        }
+        let id = self.shared.digests.id(content, plain);
+        if self.claim(content, id)? {
+            return Ok(Prepared::Done(Stored::Known(id)));
+        }
+        let (encoding, bytes) = self.shared.codec.encode(plain)?;
+        Ok(Prepared::New(Encoded { id, plain: u32_of(plain.len())?, encoding, bytes }))
     }
 
     /// Notes that the point builds on a stored chunk or page.
@@ -85,7 +105,7 @@ impl Run {
     /// # Errors
     /// `Damaged` when no pack that can be relied on holds it.
     pub(super) fn reuse(&self, content: Content, id: ChunkId) -> Result<Place> {
-        let place = self.usable_place(content, id).ok_or_else(|| self.shared.not_indexed(content, id))?;
+        let place = self.usable_place(content, id)?.ok_or_else(|| self.shared.not_indexed(content, id))?;
         lock(&self.used).insert(place.pack);
         Ok(place)
     }
@@ -103,9 +123,8 @@ impl Run {
             return Err(Error::new(ErrorKind::Incomplete, message));
         }
         for packer in [&self.data, &self.pages] {
-            if let Some(record) = Packer::flush(packer, &self.shared).await? {
-                self.unindexed.lock().await.push(record);
-            }
+            let stored = Packer::flush(packer, &self.shared).await?;
+            self.unindexed.lock().await.extend(stored);
         }
         self.write_index(1).await
     }
@@ -125,35 +144,30 @@ impl Run {
     }
 
     /// Whether the chunk is there, or on its way, already. If not, the caller must store it.
-    fn claim(&self, content: Content, id: ChunkId) -> bool {
+    fn claim(&self, content: Content, id: ChunkId) -> Result<bool> {
         let mut claims = lock(&self.claims);
         if claims.contains(&id) {
-            return true;
+            return Ok(true);
         }
         // Claims end after their chunks have come into the index, so looking there second misses nothing.
-        match self.usable_place(content, id) {
+        match self.usable_place(content, id)? {
             Some(place) => {
                 lock(&self.used).insert(place.pack);
-                true
+                Ok(true)
             }
             None => {
                 claims.insert(id);
-                false
+                Ok(false)
             }
         }
     }
 
-    fn usable_place(&self, content: Content, id: ChunkId) -> Option<Place> {
-        self.shared.index().places(content, &id).find(|place| !self.unusable.contains(&place.pack))
+    fn usable_place(&self, content: Content, id: ChunkId) -> Result<Option<Place>> {
+        let places = self.shared.index().places(content, &id)?;
+        Ok(places.into_iter().find(|place| !self.unusable.contains(&place.pack)))
     }
 
-    async fn store_new(self: &Arc<Self>, content: Content, id: ChunkId, plain: Bytes) -> Result<u32> {
-        let encode = move |shared: &Shared| {
-            let length = u32_of(plain.len())?;
-            let (encoding, bytes) = shared.codec.encode(&plain)?;
-            Ok(Encoded { id, plain: length, encoding, bytes })
-        };
-        let chunk = self.shared.compute(encode).await?;
+    async fn append(self: &Arc<Self>, content: Content, chunk: Encoded) -> Result<u32> {
         let packer = match content {
             Content::Data => &self.data,
             Content::Page => &self.pages,
@@ -184,7 +198,7 @@ impl Run {
             })
             .await?;
         self.shared.store.create(&index_name(id)?, sealed.into()).await?;
-        self.shared.index_mut().add(id, Ok(&object))?;
+        self.shared.index_mut().add(id, &object)?;
         lock(&self.used).extend(object.packs.iter().map(|pack| pack.pack));
         let mut claims = lock(&self.claims);
         object.packs.iter().flat_map(|pack| &pack.entries).for_each(|entry| _ = claims.remove(&entry.id));

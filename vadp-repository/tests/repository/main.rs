@@ -6,6 +6,9 @@
 mod crash;
 mod damage;
 mod growth;
+mod index_cache;
 mod keys;
+mod rebuild;
 mod round_trip;
+mod stream;
 mod support;
