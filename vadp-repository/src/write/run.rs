@@ -131,9 +131,8 @@ impl Run {
 
     /// Stores what is open of the data, and names it in the index: after a crash another run finds it there.
     pub(super) async fn checkpoint(self: &Arc<Self>) -> Result<()> {
-        if let Some(record) = Packer::flush(&self.data, &self.shared).await? {
-            self.unindexed.lock().await.push(record);
-        }
+        let records = Packer::flush(&self.data, &self.shared).await?;
+        self.unindexed.lock().await.extend(records);
         self.write_index(1).await
     }
 
