@@ -33,6 +33,15 @@ async fn main() -> anyhow::Result<()> {
     let client = &connection.client;
     let sweeper = Sweeper::new(&journal);
     let swept = sweeper.sweep(client).await?;
+    for name in &swept.templates {
+        println!("{name} is a template again");
+    }
+    for name in &swept.need_consolidation {
+        println!("{name}: its disks need consolidation even so");
+    }
+    for text in &swept.left {
+        println!("left: {text}");
+    }
     println!(
         "owner {}: {} snapshots removed, {} were gone",
         journal.owner(),

@@ -19,12 +19,15 @@ use crate::cbt::{self, Audit, ChangeId, Decision};
 use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::{Error, ErrorKind};
 use crate::flow::Flow;
+use crate::held::{ConvertedTemplate, MigrationBar};
 use crate::journal::Journal;
 use crate::machine::{self, ProtectedVm};
 use crate::pipeline::Engine;
 use crate::progress::{Event, Report};
-use crate::resume::{self, ResumeLog};
-use crate::snapshot::{Consistency, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept};
+use crate::resume::{self, ResumeLog, Resumed};
+use crate::snapshot::{
+    Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept,
+};
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
 use crate::transport::retry::Patience;
@@ -53,6 +56,8 @@ pub struct Backup<'a> {
     cancel: CancelToken,
     resume: bool,
     required: Vec<PartName>,
+    bar_migration: bool,
+    convert_template: bool,
 }
 
 /// A committed backup.
@@ -76,6 +81,8 @@ pub struct BackupOutcome {
     pub suspects: Vec<PointId>,
     /// Why tracking did not begin anew after such a find, if it did not: backups of that disk are full until it does.
     pub tracking_error: Option<Error>,
+    /// Whether the snapshot's removal left links in the machine's disks, and what became of them.
+    pub consolidation: Consolidation,
     /// What could not be given back after the commit. It stands in the journal, and the next run tries again.
     pub cleanup_error: Option<Error>,
 }
@@ -132,6 +139,8 @@ impl<'a> Backup<'a> {
             cancel: CancelToken::new(),
             resume: true,
             required: Vec::new(),
+            bar_migration: false,
+            convert_template: false,
         }
     }
 
@@ -197,6 +206,20 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// Has the vCenter not migrate the machine while it is backed up (`VixDiskLib_PrepareForAccess`). Off unless told: it takes
+    /// [`privileges::MIGRATION_BAR`](crate::privileges::MIGRATION_BAR). A host alone moves nothing, and is not asked.
+    pub fn bar_migration(mut self, bar: bool) -> Self {
+        self.bar_migration = bar;
+        self
+    }
+
+    /// Makes a machine of a template for the backup, and a template of it again afterwards. Off unless told: then a template is
+    /// refused. It takes [`privileges::TEMPLATE`](crate::privileges::TEMPLATE).
+    pub fn convert_template(mut self, convert: bool) -> Self {
+        self.convert_template = convert;
+        self
+    }
+
     /// Makes these parts of the [configuration](crate::capture) a condition: without one of them there is no restore point.
     /// Unless told, none is; what is missing is in [`BackupOutcome::not_captured`] and in the restore point.
     pub fn require(mut self, parts: impl IntoIterator<Item = PartName>) -> Self {
@@ -216,21 +239,63 @@ impl<'a> Backup<'a> {
         let report = Report(&on_event);
         let engine = Engine::new(self.flow.clone(), self.cancel.clone());
         // In boxes, as what follows: together they would not fit on a thread's stack in a program that is not optimised.
-        let prepared = engine.unless_stopped(Box::pin(self.prepare(&report))).await;
-        let Prepared { swept, parent, resumed } = prepared?;
+        let (swept, resumed) = engine.unless_stopped(Box::pin(self.sweep(&report))).await?;
+        let template = match self.convert_template {
+            true => Box::pin(ConvertedTemplate::take(self.vm, self.journal)).await?,
+            false => None,
+        };
+        let done = Box::pin(self.run_on_machine(&engine, swept, resumed, &report)).await;
+        let returned = match template {
+            Some(template) => template.release().await,
+            None => Ok(()),
+        };
+        with_cleanup(done, returned)
+    }
+
+    async fn run_on_machine(
+        &self,
+        engine: &Engine,
+        swept: Swept,
+        resumed: Option<Resumed>,
+        report: &Report<'_>,
+    ) -> Result<BackupOutcome, Error> {
+        let parent = engine.unless_stopped(Box::pin(self.prepare(resumed.is_some()))).await?;
+        let bar = match self.bar_migration {
+            true => Box::pin(MigrationBar::take(self.vm, self.journal, self.transport)).await?,
+            false => None,
+        };
+        let done = Box::pin(self.run_with_snapshot(engine, swept, parent, resumed, report)).await;
+        let returned = match bar {
+            Some(bar) => bar.release().await,
+            None => Ok(()),
+        };
+        with_cleanup(done, returned)
+    }
+
+    async fn run_with_snapshot(
+        &self,
+        engine: &Engine,
+        swept: Swept,
+        parent: Option<Arc<dyn StoredPoint>>,
+        resumed: Option<Resumed>,
+        report: &Report<'_>,
+    ) -> Result<BackupOutcome, Error> {
         let (guard, log) = match resumed {
             Some(resumed) => {
                 report.tell(Event::Resumed { name: resumed.guard.name() });
                 (Held::new(resumed.guard), Some(resumed.log))
             }
-            None => (Box::pin(held::take(self.vm, self.journal, &self.quiesce, &report)).await?, None),
+            None => {
+                engine.unless_stopped(async { Ok(()) }).await?;
+                (Box::pin(held::take(self.vm, self.journal, &self.quiesce, report)).await?, None)
+            }
         };
         let record = guard.record.clone();
-        let copied = Box::pin(self.copy(&engine, &guard, log, parent.as_deref(), &report)).await;
-        let released = guard.release(&report).await;
+        let copied = Box::pin(self.copy(engine, &guard, log, parent.as_deref(), report)).await;
+        let released = guard.release(report).await;
         let (Copied { point, disks, not_captured, losses }, log) = match (copied, &released) {
             (Ok(done), _) => done,
-            (Err(error), Ok(())) => {
+            (Err(error), Ok(_)) => {
                 self.journal.forget_settled();
                 return Err(error);
             }
@@ -252,7 +317,10 @@ impl<'a> Backup<'a> {
             tracking_error = cbt::reset(self.vm, self.journal).await.err();
         }
         let SnapshotRecord { consistency, attempts, .. } = record;
-        let cleanup_error = released.err();
+        let (consolidation, cleanup_error) = match released {
+            Ok(consolidation) => (consolidation, None),
+            Err(error) => (Consolidation::NotNeeded, Some(error)),
+        };
         Ok(BackupOutcome {
             point,
             disks,
@@ -263,33 +331,37 @@ impl<'a> Backup<'a> {
             swept,
             suspects,
             tracking_error,
+            consolidation,
             cleanup_error,
         })
     }
 
-    /// All that comes before the snapshot.
-    async fn prepare(&self, report: &Report<'_>) -> Result<Prepared, Error> {
-        let (mut latest, mut resumed) = (None, None);
-        if self.resume && !self.journal.orphans()?.is_empty() {
-            // Before anything is swept up.
-            latest = self.latest().await?;
-            let made = latest.as_ref().map(|point| point.info().created);
+    /// Takes over the snapshot of a run that died, if that can be gone on with, and gives back what else such runs have left.
+    async fn sweep(&self, report: &Report<'_>) -> Result<(Swept, Option<Resumed>), Error> {
+        let mut resumed = None;
+        // A template that is converted has no snapshot to go on with.
+        if self.resume && !self.convert_template && !self.journal.orphans()?.is_empty() {
+            let made = self.latest().await?.map(|point| point.info().created);
             resumed = resume::find(self.vm, self.journal, made).await?;
         }
-        let swept = Sweeper::new(self.journal).sweep(self.vm.client()).await?;
+        let swept = Sweeper::new(self.journal).through(self.transport).sweep(self.vm.client()).await?;
         if swept != Swept::default() {
             report.tell(Event::Swept(&swept));
         }
+        Ok((swept, resumed))
+    }
+
+    /// What is to be known before the snapshot: the restore point to build on.
+    async fn prepare(&self, resumed: bool) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
         eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
-        let parent = match (self.full, latest) {
-            (true, _) => None,
-            (false, Some(latest)) => Some(latest),
-            (false, None) => self.latest().await?,
+        let parent = match self.full {
+            true => None,
+            false => self.latest().await?,
         };
-        if self.track && resumed.is_none() {
+        if self.track && !resumed {
             self.switch_tracking_on().await;
         }
-        Ok(Prepared { swept, parent, resumed })
+        Ok(parent)
     }
 
     async fn latest(&self) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
@@ -435,13 +507,6 @@ impl<'a> Backup<'a> {
     }
 }
 
-/// What was found and done before the snapshot.
-struct Prepared {
-    swept: Swept,
-    parent: Option<Arc<dyn StoredPoint>>,
-    resumed: Option<resume::Resumed>,
-}
-
 /// All results, or the error that counts: not that of a disk that was given up since another had failed.
 fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
     let (mut done, mut failure) = (Vec::new(), None::<Error>);
@@ -457,5 +522,25 @@ fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
     match failure {
         None => Ok(done),
         Some(failure) => Err(failure),
+    }
+}
+
+/// What was committed is not undone by what could not be given back; what failed is the first failure's.
+fn with_cleanup(
+    done: Result<BackupOutcome, Error>,
+    returned: Result<(), Error>,
+) -> Result<BackupOutcome, Error> {
+    match (done, returned) {
+        (Ok(mut done), Err(error)) => {
+            if let Some(later) = done.cleanup_error.replace(error) {
+                tracing::error!(%later, "more than one thing of a backup stays in the journal");
+            }
+            Ok(done)
+        }
+        (Err(error), Err(cleanup)) => {
+            tracing::error!(%cleanup, "something of a failed backup stays in the journal");
+            Err(error)
+        }
+        (done, Ok(())) => done,
     }
 }

@@ -55,6 +55,18 @@ pub enum Intent {
         /// The snapshot's name.
         name: String,
     },
+    /// A machine that its server is not to move.
+    Access {
+        /// The machine.
+        vm: VmIdentity,
+        /// As whom it is barred. It is the owner's, so that any run can lift it.
+        identity: String,
+    },
+    /// A template that is to be a machine for a while.
+    Template {
+        /// The template.
+        vm: VmIdentity,
+    },
 }
 
 /// An intent in the journal. It stays there until [`settle`](Self::settle): dropping it does not remove it, and leaves it
@@ -342,6 +354,7 @@ impl Intent {
     pub(crate) fn snapshot(&self) -> Option<(&VmIdentity, &str)> {
         match self {
             Self::Snapshot { vm, name } => Some((vm, name)),
+            Self::Access { .. } | Self::Template { .. } => None,
         }
     }
 }

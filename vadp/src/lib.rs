@@ -48,6 +48,7 @@ mod eligibility;
 mod error;
 mod extent;
 mod flow;
+mod held;
 mod journal;
 mod machine;
 mod pipeline;
@@ -71,8 +72,8 @@ pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
 pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
 pub use snapshot::{
-    Consistency, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept, VssBackup,
-    VssContext, VssSpec,
+    Consistency, Consolidation, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept,
+    VssBackup, VssContext, VssSpec,
 };
 pub use stored::{DiskMetadata, MachineMetadata};
 pub use throttle::{Throttle, TimeOfDay};

@@ -69,6 +69,28 @@ pub const CAPTURE: &[Privilege] = &[
     Privilege { id: "StorageProfile.View", on: Place::Root, needed_for: "reading its storage policies" },
 ];
 
+/// What barring a machine from migration during its backup needs besides. Without these VDDK says that "the host is not licensed
+/// for this feature".
+pub const MIGRATION_BAR: &[Privilege] = &[
+    Privilege {
+        id: "Global.DisableMethods",
+        on: Place::Root,
+        needed_for: "barring the machine from migration",
+    },
+    Privilege { id: "Global.EnableMethods", on: Place::Root, needed_for: "allowing its migration again" },
+];
+
+/// What backing up a template needs besides. The first is needed on the resource pool of the template's host.
+pub const TEMPLATE: &[Privilege] = &[
+    Privilege {
+        id: "Resource.AssignVMToPool",
+        on: Place::Root,
+        needed_for: "making a machine of the template",
+    },
+    on_machine("VirtualMachine.Provisioning.MarkAsVM", "making a machine of the template"),
+    on_machine("VirtualMachine.Provisioning.MarkAsTemplate", "making a template of it again"),
+];
+
 /// What reading the disks of an encrypted machine needs besides.
 pub const ENCRYPTED: &[Privilege] =
     &[on_machine("Cryptographer.Access", "reading disks of an encrypted machine")];

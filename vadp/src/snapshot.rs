@@ -1,5 +1,6 @@
 //! The snapshot of a backup: taken under a journal entry, by policy, and removed for sure.
 
+mod consolidate;
 mod policy;
 mod sweep;
 
@@ -14,6 +15,7 @@ use crate::journal::{Entry, Intent, Journal};
 use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
 
+pub use consolidate::Consolidation;
 pub use policy::{Consistency, Quiesce, QuiescePolicy, SnapshotAttempt, VssBackup, VssContext, VssSpec};
 pub use sweep::{ForeignSnapshot, Sweeper, Swept};
 
@@ -26,6 +28,9 @@ pub(crate) const NAME_PREFIX: &str = "vadp-backup-";
 const BUSY_TRIES: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 const BUSY_PAUSE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long tasks of the machine are waited for before a snapshot is removed all the same.
+const TASK_PATIENCE: Duration = Duration::from_secs(600);
 
 /// What is noted when a snapshot is there and not as it was asked for.
 const IGNORED: &str = "the server took the snapshot without bringing the guest to rest";
@@ -157,14 +162,15 @@ impl SnapshotGuard {
         &self.record
     }
 
-    /// Removes the snapshot, sees that it is gone, and settles the journal entry.
+    /// Removes the snapshot, sees that it is gone, settles the journal entry, and has the server merge what it left unmerged.
     ///
     /// # Errors
     /// When it could not be removed; the entry then stays.
-    pub(crate) async fn release(self, report: &Report<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(self, report: &Report<'_>) -> Result<Consolidation, Error> {
         remove(&self.vm, &self.name).await?;
         report.tell(Event::SnapshotRemoved { name: &self.name });
-        self.entry.settle()
+        self.entry.settle()?;
+        Ok(consolidate::consolidate(&self.vm).await)
     }
 }
 
@@ -280,6 +286,11 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
     }
     let mut last = None;
     for attempt in 0..BUSY_TRIES {
+        // Not into a migration or another's snapshot: the server would refuse, or worse, do both.
+        let waited = tokio::time::timeout(TASK_PATIENCE, wait_for_tasks(vm)).await;
+        if let Ok(waited) = waited {
+            waited?;
+        }
         let found = find(vm.vm(), name).await.map_err(|e| Error::api(context(), e))?;
         let Some(Found { moref, .. }) = found else { return Ok(attempt > 0) };
         let snapshot: VirtualMachineSnapshot = vm.client().bind(&moref);
@@ -300,7 +311,11 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
                 last = Some(error);
                 tokio::time::sleep(busy_pause(attempt)).await;
             }
-            Err(error) => return Err(Error::api(context(), error)),
+            // A removal whose merging failed has removed the snapshot: what is there decides.
+            Err(error) => match find(vm.vm(), name).await {
+                Ok(None) => return Ok(true),
+                _ => return Err(Error::api(context(), error)),
+            },
         }
     }
     let error = Error::new(ErrorKind::OutcomeUnknown, format!("{}: it is still there", context()));

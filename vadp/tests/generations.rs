@@ -137,10 +137,14 @@ impl Life {
         };
         // An audit would mend what this test is to find.
         backup = backup.audit(Audit::Off).enable_tracking(self.random.below(4) > 0);
+        backup = backup.bar_migration(self.random.below(3) == 0);
         let drop_at = (self.random.below(4) == 0).then(|| self.random.below(16) as usize);
         let (copied, outcome) = backup_of_a_busy_guest(world, backup, &mut self.random, drop_at).await;
         match outcome {
-            None => told.dropped += 1,
+            None => {
+                told.dropped += 1;
+                self.wait_for_tasks().await;
+            }
             Some(Ok(outcome)) => {
                 told.backups += 1;
                 for disk in &outcome.disks {
@@ -163,6 +167,13 @@ impl Life {
             self.expected.note_new(world, &copied).await?;
         }
         Ok(())
+    }
+
+    /// What a backup had asked for when it was dropped goes on, and the server lets nobody else in meanwhile.
+    async fn wait_for_tasks(&self) {
+        for task in self.world.vm.vm().get(VirtualMachine::RECENT_TASK).await.unwrap().unwrap_or_default() {
+            let _ = vim_api::Task::<()>::new(self.world.client.clone(), task).wait().await;
+        }
     }
 
     async fn grow(&mut self) {
@@ -205,7 +216,11 @@ impl Life {
         if self.expected.0.is_empty() || !self.others.is_empty() {
             return Ok(());
         }
-        Sweeper::new(&world.journal).sweep(&world.client).await.map_err(|e| harness::story(&e))?;
+        Sweeper::new(&world.journal)
+            .through(&world.vddk)
+            .sweep(&world.client)
+            .await
+            .map_err(|e| harness::story(&e))?;
         let n = self.random.below(self.expected.0.len() as u64) as usize;
         let (id, wanted) = self.expected.0.iter().nth(n).unwrap();
         let sizes = |contents: &oracle::Contents| contents.values().map(Vec::len).collect::<Vec<_>>();
@@ -228,7 +243,11 @@ impl Life {
     /// What was dropped is swept, nobody else's snapshot is gone, and every point is still what it was.
     async fn end(self) -> Result<(), String> {
         let world = &self.world;
-        Sweeper::new(&world.journal).sweep(&world.client).await.map_err(|e| harness::story(&e))?;
+        Sweeper::new(&world.journal)
+            .through(&world.vddk)
+            .sweep(&world.client)
+            .await
+            .map_err(|e| harness::story(&e))?;
         let left = world.sim.vm(VM).unwrap().snapshots();
         if left.len() != self.others.len() || left.iter().any(|name| name.contains("vadp")) {
             return Err(format!("snapshots: {left:?}, {} of them somebody's", self.others.len()));

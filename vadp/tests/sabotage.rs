@@ -21,6 +21,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use vadp::{Backup, Journal, ProtectedVm, Sweeper, VmSelector};
 use vadp_repository::{CheckDepth, Repository, Secret};
+use vim_api::mo::{Managed, VirtualMachine};
 use vsphere_sim::{Effect, Endpoint, FaultPlace, FaultRule, Mutation};
 
 use harness::{KEY, MIB, VM, World, connect, kit, vddk};
@@ -28,6 +29,19 @@ use oracle::{Expected, Random, backup_of_a_busy_guest, contents, seed_from, sett
 
 /// One test at a time: between its fork and its exec, a child holds the file locks of whoever runs beside it.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// What a backup tells, in the order of the state machine.
+const STEPS: [&str; 9] = [
+    "begins",
+    "SnapshotStarted",
+    "SnapshotTaken",
+    "DiskPlanned",
+    "DiskProgress",
+    "DiskDone",
+    "Committed",
+    "SnapshotRemoved",
+    "ends",
+];
 
 const SIZES: [u64; 2] = [6 * MIB, 2 * MIB + 512];
 
@@ -46,6 +60,7 @@ async fn child() {
     let said = Mutex::new(());
     println!("event begins");
     Backup::incremental(&vm, &repository, &vddk, &journal)
+        .bar_migration(true)
         .run(|event| {
             let _one_line_at_a_time = said.lock();
             println!("event {}", format!("{event:?}").split([' ', '(', '{']).next().unwrap());
@@ -69,23 +84,23 @@ fn spawn(world: &World) -> Child {
         .unwrap()
 }
 
-/// Runs a child and kills it: at the line `at` of what it says, and `pause` later. Gives what it had said.
-fn run_and_kill(world: &World, at: Option<usize>, pause: Duration) -> Vec<String> {
+/// Runs a child and kills it: `pause` after it has said an event for the `nth` time. Gives what it had said.
+fn run_and_kill(world: &World, at: Option<(&str, usize)>, pause: Duration) -> Vec<String> {
     let mut child = spawn(world);
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut said = Vec::new();
+    let mut said: Vec<String> = Vec::new();
     let mut line = String::new();
+    let is_due = |said: &[String]| {
+        at.is_some_and(|(event, nth)| said.iter().filter(|said| *said == event).count() == nth + 1)
+    };
     // Whether it ends by itself or not: what it says ends with it.
-    while out.read_line(&mut line).unwrap_or(0) > 0 {
+    while !is_due(&said) && out.read_line(&mut line).unwrap_or(0) > 0 {
         if let Some((_, event)) = line.trim_end().split_once("event ") {
             said.push(event.to_owned());
-            if at == Some(said.len() - 1) {
-                break;
-            }
         }
         line.clear();
     }
-    if at.is_some() {
+    if is_due(&said) {
         std::thread::sleep(pause);
         child.kill().unwrap();
     } else {
@@ -97,10 +112,15 @@ fn run_and_kill(world: &World, at: Option<usize>, pause: Duration) -> Vec<String
 
 /// After whatever it was: one sweep, and nothing of ours is on the server or in the journal; the points are right.
 async fn assert_mended(world: &World, expected: &mut Expected, now: &oracle::Contents, after: &str) {
-    if let Err(error) = Sweeper::new(&world.journal).sweep(&world.client).await {
+    if let Err(error) = Sweeper::new(&world.journal).through(&world.vddk).sweep(&world.client).await {
         panic!("{after}: the sweep failed: {}", harness::story(&error));
     }
     world.assert_clean();
+    let disabled = world.vm.vm().get(VirtualMachine::DISABLED_METHOD).await.unwrap().unwrap_or_default();
+    assert!(
+        !disabled.iter().any(|method| method == "RelocateVM_Task"),
+        "{after}: it is barred from migration"
+    );
     expected.note_new(world, now).await.unwrap_or_else(|what| panic!("{after}: {what}"));
     let report = world.repository.check(CheckDepth::Deep).await.unwrap();
     assert!(report.is_ok(), "{after}: {report:?}");
@@ -121,22 +141,21 @@ async fn killed_at_every_step_and_at_random_no_point_is_wrong_and_nothing_is_lef
     assert_mended(&world, &mut expected, &contents(&world), "a backup").await;
     assert_eq!(expected.0.len(), 1);
     // With the other tests not every step, and in a campaign each of them.
-    let all: Vec<usize> = (0..steps.len()).collect();
-    let chosen: Vec<usize> = match std::env::var_os("SABOTAGE_ALL") {
-        Some(_) => all,
-        None => all.into_iter().filter(|_| random.below(steps.len() as u64) < 3).collect(),
-    };
-    let at_random = (0..kills).map(|_| None);
-    for at in chosen.into_iter().map(Some).chain(at_random) {
+    let all = std::env::var_os("SABOTAGE_ALL").is_some();
+    let chosen = STEPS.iter().filter(|_| all || random.below(STEPS.len() as u64) < 3).map(Some);
+    let chosen: Vec<Option<&&str>> = chosen.chain((0..kills).map(|_| None)).collect();
+    let (mut committed, tried) = (0, chosen.len());
+    for at in chosen {
         write_somewhere(&world, &mut random);
         let now = contents(&world);
-        let step = at.unwrap_or_else(|| random.below(steps.len() as u64) as usize);
-        let pause = match at {
-            Some(_) => Duration::ZERO,
-            None => Duration::from_micros(random.below(30_000)),
-        };
-        let said = tokio::task::block_in_place(|| run_and_kill(&world, Some(step), pause));
-        let after = format!("seed {seed}, killed {pause:?} after step {step} ({:?})", said.last());
+        let step = at.copied().unwrap_or_else(|| STEPS[random.below(STEPS.len() as u64) as usize]);
+        let nth = if step.starts_with("Disk") { random.below(2) as usize } else { 0 };
+        let pause = Duration::from_micros(if at.is_some() { 0 } else { random.below(30_000) });
+        let said = tokio::task::block_in_place(|| run_and_kill(&world, Some((step, nth)), pause));
+        let after = format!("seed {seed}, killed {pause:?} after {step} ({nth}), it had said {said:?}");
+        let has = |event: &str| said.iter().any(|said| said == event);
+        assert!(has(step) || has("ends"), "{after}: it failed by itself");
+        committed += usize::from(has("Committed"));
         assert_mended(&world, &mut expected, &now, &after).await;
     }
     // What it has come to can be built upon.
@@ -145,7 +164,12 @@ async fn killed_at_every_step_and_at_random_no_point_is_wrong_and_nothing_is_lef
     world.incremental().await.unwrap();
     assert_mended(&world, &mut expected, &now, "the last backup").await;
     expected.check_all(&world).await.unwrap();
-    println!("sabotage: {} points from {} steps and {kills} kills", expected.0.len(), steps.len());
+    // A commit that was told of is one; those that were killed just behind it may have one as well.
+    assert!(expected.0.len() >= 2 + committed, "{} points, and {committed} were told of", expected.0.len());
+    println!(
+        "sabotage: {} points from {tried} kills, {committed} of which had told of one",
+        expected.0.len()
+    );
 }
 
 /// A fault of the server, or of the disk library.
@@ -213,9 +237,17 @@ fn table() -> Vec<Sabotage> {
             all.push(Sabotage::Server(FaultRule { endpoint, method: method.into(), ..rule }.times(1, 1)));
         }
     }
-    for function in
-        ["ConnectEx", "Open", "ReadAsync", "Read", "QueryAllocatedBlocks", "GetMetadataKeys", "Close"]
-    {
+    for function in [
+        "ConnectEx",
+        "Open",
+        "ReadAsync",
+        "Read",
+        "QueryAllocatedBlocks",
+        "GetMetadataKeys",
+        "Close",
+        "PrepareForAccess",
+        "EndAccess",
+    ] {
         for code in [1, 2, 13, 14009, 14011, 20] {
             let rule = sim_store::state::FaultRule {
                 function: function.into(),
@@ -262,6 +294,7 @@ async fn whatever_fails_no_point_is_wrong_and_nothing_is_left() {
         }
         write_somewhere(&world, &mut random);
         let backup = Backup::incremental(&world.vm, &world.repository, &world.vddk, &world.journal);
+        let backup = backup.bar_migration(random.below(2) == 0);
         let (copied, outcome) = backup_of_a_busy_guest(&world, backup, &mut random, None).await;
         failed += usize::from(!matches!(outcome, Some(Ok(_))));
         world.sim.clear_faults().unwrap();

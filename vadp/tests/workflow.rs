@@ -17,6 +17,8 @@ mod capture;
 mod eligibility;
 #[path = "workflow/flow.rs"]
 mod flow;
+#[path = "workflow/held.rs"]
+mod held;
 #[path = "workflow/journey.rs"]
 mod journey;
 #[path = "workflow/preflight.rs"]

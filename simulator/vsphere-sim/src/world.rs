@@ -94,6 +94,8 @@ pub(crate) struct LookupEntry {
 /// Everything that changes.
 pub(crate) struct World {
     pub(crate) clock: ServerClock,
+    /// Where the state and the datastores are.
+    pub(crate) data_dir: PathBuf,
     /// The newest API version that is spoken.
     pub(crate) version: ApiVersion,
     pub(crate) stored: Stored,
@@ -168,6 +170,7 @@ impl Shared {
     ) -> Self {
         let mut world = World {
             clock: ServerClock::new(settings.clock),
+            data_dir: settings.data_dir.clone(),
             version: settings.version,
             stored,
             machines: BTreeMap::new(),

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::journal::Journal;
 use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
-use crate::snapshot::{Consistency, QuiescePolicy, SnapshotGuard, SnapshotRecord};
+use crate::snapshot::{Consistency, Consolidation, QuiescePolicy, SnapshotGuard, SnapshotRecord};
 
 /// A snapshot. Dropped instead of released, it is removed by a task of the runtime that is running; without one it stays in the
 /// journal.
@@ -68,15 +68,15 @@ impl Held {
     }
 
     /// As [`SnapshotGuard::release`]. Dropped while it goes on, the removal is finished all the same.
-    pub(super) async fn release(mut self, report: &Report<'_>) -> Result<(), Error> {
-        let Some(guard) = self.guard.take() else { return Ok(()) };
+    pub(super) async fn release(mut self, report: &Report<'_>) -> Result<Consolidation, Error> {
+        let Some(guard) = self.guard.take() else { return Ok(Consolidation::default()) };
         let task = tokio::spawn(async move { guard.release(&Report(&|_| ())).await });
         let released = task.await;
-        released.map_err(|e| {
+        let done = released.map_err(|e| {
             Error::new(ErrorKind::OutcomeUnknown, "removing the snapshot ended early").because(e)
         })??;
         report.tell(Event::SnapshotRemoved { name: &self.name });
-        Ok(())
+        Ok(done)
     }
 }
 

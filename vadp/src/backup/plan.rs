@@ -46,7 +46,8 @@ impl Backup<'_> {
     /// [`ErrorKind::NotEligible`](crate::ErrorKind::NotEligible), as of `run`; when the machine, the repository or the journal
     /// cannot be read.
     pub async fn plan(&self) -> Result<BackupPlan, Error> {
-        let config = self.vm.config().await?;
+        let mut config = self.vm.config().await?;
+        config.template &= !self.convert_template;
         eligibility::check(self.vm.name(), &config, &self.excluded)?;
         let parent = match self.full {
             true => None,

@@ -135,7 +135,8 @@ pub async fn audit(
     };
     let audited = audited.await;
     let released = guard.release(&silent).await;
-    released.and(audited)
+    released?;
+    audited
 }
 
 async fn one(

@@ -123,7 +123,8 @@ pub async fn reset(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
 /// Stuns the machine for a moment: what was set for its tracking takes effect.
 async fn stun(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
     let silent = Report(&|_| ());
-    SnapshotGuard::take(vm, journal, &QuiescePolicy::default(), &silent).await?.release(&silent).await
+    SnapshotGuard::take(vm, journal, &QuiescePolicy::default(), &silent).await?.release(&silent).await?;
+    Ok(())
 }
 
 async fn set(vm: &VirtualMachine, on: bool) -> Result<(), Error> {

@@ -3,18 +3,29 @@
 use vim_api::mo::VirtualMachine;
 use vim_api::types::{VirtualMachineSnapshotInfo, VirtualMachineSnapshotTree};
 
+use super::consolidate::{Consolidation, consolidate};
 use super::{NAME_PREFIX, remove, wait_for_tasks};
 use crate::error::{Error, ErrorKind};
+use crate::held;
 use crate::journal::{Intent, Journal, is_owner};
 use crate::machine::{ProtectedVm, VmSelector};
+use crate::transport::Vddk;
 
 /// What was settled of runs that died.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Swept {
     /// Names of the snapshots that were removed.
     pub snapshots_removed: Vec<String>,
-    /// Intents whose snapshot was never made, or was gone already.
+    /// Intents of what was never so, or not any more.
     pub already_gone: usize,
+    /// Names of the machines that may be migrated again.
+    pub migration_allowed: Vec<String>,
+    /// Names of the machines that are templates again.
+    pub templates: Vec<String>,
+    /// Names of the machines whose disks need consolidation even so.
+    pub need_consolidation: Vec<String>,
+    /// What could not be settled, each with what it takes. It stays in the journal.
+    pub left: Vec<String>,
 }
 
 /// A snapshot that a backup has taken whose journal is another one.
@@ -39,12 +50,19 @@ pub struct ForeignSnapshot {
 #[derive(Debug, Clone)]
 pub struct Sweeper<'a> {
     journal: &'a Journal,
+    disks: Option<&'a Vddk>,
 }
 
 impl<'a> Sweeper<'a> {
     /// For the runs of this journal.
     pub fn new(journal: &'a Journal) -> Self {
-        Self { journal }
+        Self { journal, disks: None }
+    }
+
+    /// With the disk library, which it takes to lift a bar to migration, and to remove disks that were left attached to this machine.
+    pub fn through(mut self, disks: &'a Vddk) -> Self {
+        self.disks = Some(disks);
+        self
     }
 
     /// Settles every intent of a dead run on the server that `client` speaks to. Those of other servers stay.
@@ -54,21 +72,17 @@ impl<'a> Sweeper<'a> {
     /// settled.
     pub async fn sweep(&self, client: &vim_api::Client) -> Result<Swept, Error> {
         let mut swept = Swept::default();
-        for entry in self.journal.orphans()? {
-            let Intent::Snapshot { vm, name } = entry.intent().clone();
+        // What was taken last is given back first: no template is made of a machine with a snapshot.
+        for entry in self.journal.orphans()?.into_iter().rev() {
+            let (Intent::Snapshot { vm, .. } | Intent::Access { vm, .. } | Intent::Template { vm }) =
+                entry.intent();
             if vm.vcenter != client.content().about.instance_uuid {
                 continue;
             }
-            match ProtectedVm::find(client, &vm).await {
+            match ProtectedVm::find(client, vm).await {
                 Ok(vm) => {
-                    // The run may have died while its snapshot was being made: until that task has ended, a snapshot that
-                    // is not there proves nothing.
-                    wait_for_tasks(&vm).await?;
-                    if remove(&vm, &name).await? {
-                        tracing::warn!(snapshot = %name, vm = vm.name(), "removed a snapshot of a run that died");
-                        swept.snapshots_removed.push(name);
-                    } else {
-                        swept.already_gone += 1;
+                    if !self.settle(&vm, entry.intent(), &mut swept).await? {
+                        continue;
                     }
                 }
                 // The machine was deleted, and its snapshots with it.
@@ -79,6 +93,74 @@ impl<'a> Sweeper<'a> {
         }
         self.journal.tidy()?;
         Ok(swept)
+    }
+
+    /// Gives back what an intent has left of a machine, as its state shows. `false` when that takes more than is at hand.
+    async fn settle(&self, vm: &ProtectedVm, intent: &Intent, swept: &mut Swept) -> Result<bool, Error> {
+        match intent {
+            Intent::Snapshot { name, .. } => {
+                if let Some(disks) = self.disks
+                    && let Err(error) = disks.clean_up(vm).await
+                {
+                    tracing::warn!(%error, "disks may be left attached to this machine");
+                }
+                self.remove(vm, name, swept).await?;
+            }
+            Intent::Access { identity, .. } => match (held::is_barred(vm).await?, self.disks) {
+                (false, _) => swept.already_gone += 1,
+                (true, Some(disks)) => match disks.bar_migration(vm, identity).await {
+                    Ok(guard) => {
+                        Vddk::end_access(vm, guard).await?;
+                        tracing::warn!(vm = vm.name(), "ended the bar to migration of a run that died");
+                        swept.migration_allowed.push(vm.name().to_owned());
+                    }
+                    // It is somebody else's by now, so it is not ours any more.
+                    Err(error) if is_anothers(&error) => swept.already_gone += 1,
+                    Err(error) => return Err(error),
+                },
+                (true, None) => {
+                    let text = format!("{} is barred from migration: sweep with the disk library", vm.name());
+                    swept.left.push(text);
+                    return Ok(false);
+                }
+            },
+            Intent::Template { .. } => {
+                if vm.config().await?.template {
+                    swept.already_gone += 1;
+                } else if !vm.is_powered_off().await? {
+                    let text = format!(
+                        "{} was a template and runs: somebody uses it; shut it down, or leave it",
+                        vm.name()
+                    );
+                    swept.left.push(text);
+                    return Ok(false);
+                } else {
+                    held::mark(vm).await?;
+                    tracing::warn!(
+                        vm = vm.name(),
+                        "made a template again of what a run that died had made a machine"
+                    );
+                    swept.templates.push(vm.name().to_owned());
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    async fn remove(&self, vm: &ProtectedVm, name: &str, swept: &mut Swept) -> Result<(), Error> {
+        // The run may have died while its snapshot was being made: until that task has ended, a snapshot that is not there proves
+        // nothing.
+        wait_for_tasks(vm).await?;
+        if !remove(vm, name).await? {
+            swept.already_gone += 1;
+            return Ok(());
+        }
+        tracing::warn!(snapshot = %name, vm = vm.name(), "removed a snapshot that a backup has left");
+        swept.snapshots_removed.push(name.to_owned());
+        if let Consolidation::StillNeeded { .. } = consolidate(vm).await {
+            swept.need_consolidation.push(vm.name().to_owned());
+        }
+        Ok(())
     }
 
     /// The snapshots on the server that backups with other journals have taken, the oldest first. They may be in use: whether
@@ -122,15 +204,40 @@ impl<'a> Sweeper<'a> {
                 continue;
             }
             let vm = ProtectedVm::resolve(client, &VmSelector::MoRef(snapshot.vm.clone())).await?;
-            wait_for_tasks(&vm).await?;
-            if remove(&vm, &snapshot.name).await? {
-                tracing::warn!(snapshot = %snapshot.name, vm = vm.name(), owner, "removed a snapshot of a lost journal");
-                swept.snapshots_removed.push(snapshot.name);
-            } else {
-                swept.already_gone += 1;
-            }
+            self.remove(&vm, &snapshot.name, &mut swept).await?;
+        }
+        if let Some(disks) = self.disks {
+            self.allow_migration(client, disks, owner, &mut swept).await?;
         }
         Ok(swept)
+    }
+
+    /// Lifts the bars of an owner. The server does not tell whose they are, but lets nobody else lift one.
+    async fn allow_migration(
+        &self,
+        client: &vim_api::Client,
+        disks: &Vddk,
+        owner: &str,
+        swept: &mut Swept,
+    ) -> Result<(), Error> {
+        let context = || format!("looking for machines that {owner} has barred from migration");
+        let root = client.content().root_folder.cast();
+        let machines = client.list::<VirtualMachine>(&root, &["name"]).await;
+        for machine in machines.map_err(|e| Error::api(context(), e))? {
+            let vm = ProtectedVm::resolve(client, &VmSelector::MoRef(machine.object().clone())).await?;
+            if !held::is_barred(&vm).await? {
+                continue;
+            }
+            match disks.bar_migration(&vm, &held::identity_of(owner)).await {
+                Ok(guard) => {
+                    Vddk::end_access(&vm, guard).await?;
+                    swept.migration_allowed.push(vm.name().to_owned());
+                }
+                Err(error) if is_anothers(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn collect(
@@ -154,4 +261,9 @@ impl<'a> Sweeper<'a> {
             self.collect(&tree.child_snapshot_list, machine, vm, found);
         }
     }
+}
+
+/// Whether a machine is barred by another identity.
+fn is_anothers(error: &Error) -> bool {
+    error.disk_error().is_some_and(|error| error.kind() == vixdisklib::ErrorKind::AccessDisabled)
 }

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use secrecy::SecretString;
 use vim_api::mo::Managed;
 use vixdisklib::{
-    AlignedBuf, ConnectOptions, ConnectParams, Connection, Credentials, Disk, IoMode, Library, OpenOptions,
-    SectorRange, Sectors, Thumbprint, TransportMode, VmSpec,
+    AccessGuard, AlignedBuf, ConnectOptions, ConnectParams, Connection, Credentials, Disk, IoMode, Library,
+    OpenOptions, SectorRange, Sectors, Thumbprint, TransportMode, VmSpec,
 };
 
 use super::{DiskSink, DiskSource};
@@ -84,6 +84,31 @@ impl Vddk {
     ) -> Result<Box<dyn DiskSource>, Error> {
         let options = ConnectOptions::new().read_only(true);
         Ok(Box::new(self.open(vm, options, path, OpenOptions::read_only()).await?))
+    }
+
+    /// Has the server not move the machine (`VixDiskLib_PrepareForAccess`). What the same identity has left barred is taken over.
+    pub(crate) async fn bar_migration(&self, vm: &ProtectedVm, identity: &str) -> Result<AccessGuard, Error> {
+        let params = self.params(vm).await?;
+        let (library, identity) = (Arc::clone(&self.library), identity.to_owned());
+        let barred = blocking(move || library.prepare_for_access(&params, &identity)).await?;
+        barred.map_err(|e| {
+            let hint =
+                "it takes Global.DisableMethods and Global.EnableMethods on the root folder, propagated";
+            Error::disk(format!("barring {} from migration ({hint})", vm.name()), e)
+        })
+    }
+
+    pub(crate) async fn end_access(vm: &ProtectedVm, guard: AccessGuard) -> Result<(), Error> {
+        let ended = blocking(move || guard.end()).await?;
+        ended.map_err(|e| Error::disk(format!("allowing the migration of {} again", vm.name()), e))
+    }
+
+    /// Removes what backups that died have left on this machine: disks attached to it, mostly.
+    pub(crate) async fn clean_up(&self, vm: &ProtectedVm) -> Result<(), Error> {
+        let params = self.params(vm).await?;
+        let library = Arc::clone(&self.library);
+        let cleaned = blocking(move || library.cleanup(&params)).await?;
+        cleaned.map(drop).map_err(|e| Error::disk(format!("cleaning up after backups of {}", vm.name()), e))
     }
 
     async fn open(

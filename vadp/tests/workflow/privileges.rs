@@ -3,9 +3,10 @@
 
 use secrecy::SecretString;
 use vadp::cbt::Decision;
-use vadp::privileges::{BACKUP, RESTORE, role};
+use vadp::privileges::{BACKUP, CAPTURE, MIGRATION_BAR, RESTORE, TEMPLATE, role};
+use vadp::{Backup, ProtectedVm, VmSelector};
 
-use crate::harness::{MIB, World, story};
+use crate::harness::{MIB, VM, World, connect, story};
 
 const USER: &str = "backup@vsphere.local";
 const POWER_OFF: &str = "VirtualMachine.Interact.PowerOff";
@@ -78,4 +79,32 @@ async fn the_privileges_that_we_name_suffice_for_restores() {
     world.power_off().await;
     world.revert(&full.point).await.unwrap();
     assert_eq!(world.digests(), before);
+}
+
+/// The simulator refuses each call for which the user has no privilege, and carries out none for which it knows of none: what
+/// passes as a user with the roles alone makes no call that they do not cover.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_roles_for_what_is_asked_for_besides_suffice() {
+    let world = world_of(&role(&[BACKUP, CAPTURE, MIGRATION_BAR, TEMPLATE])).await;
+    let full = || Backup::full(&world.vm, &world.repository, &world.vddk, &world.journal);
+    let done = full().bar_migration(true).run(|_| ()).await.unwrap();
+    assert!(done.cleanup_error.is_none() && done.not_captured.is_empty(), "{:?}", done.not_captured);
+    let sim = &world.sim;
+    let owner = connect(&sim.url(), sim.thumbprint_sha256(), sim.user(), sim.password()).await;
+    let vm = ProtectedVm::resolve(&owner, &VmSelector::Name(VM.into())).await.unwrap();
+    vm.vm().power_off_vm_task().await.unwrap().wait().await.unwrap();
+    vm.vm().mark_as_template().await.unwrap();
+    let done = full().convert_template(true).run(|_| ()).await.unwrap();
+    assert!(done.cleanup_error.is_none(), "{:?}", done.cleanup_error);
+    world.assert_clean();
+
+    let world = world_of(&role(&[BACKUP])).await;
+    let error = Backup::full(&world.vm, &world.repository, &world.vddk, &world.journal)
+        .bar_migration(true)
+        .run(|_| ())
+        .await
+        .err()
+        .unwrap();
+    assert!(story(&error).contains("Global.DisableMethods"), "{}", story(&error));
+    world.assert_clean();
 }

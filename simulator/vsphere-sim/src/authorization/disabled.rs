@@ -3,6 +3,9 @@
 //! The calls are not part of the published schema; their form is that of clients which use them. Each entry belongs to
 //! the source that made it, and only that source takes it back.
 
+use std::collections::BTreeMap;
+use std::fs;
+
 use sim_store::state::DisabledMethod;
 use vim_api::MoRef;
 use vim_api::dynamic::method;
@@ -17,13 +20,20 @@ use crate::world::{Shared, World};
 /// The methods that the schema does not have.
 pub(crate) const METHODS: [&str; 3] = ["DisableMethods", "EnableMethods", "QueryDisabledMethods"];
 
+/// What the fake VDDK's `PrepareForAccess` disables, as the real one does by a call of [`METHODS`].
+const PREPARED: &str = "RelocateVM_Task";
+
 /// Refuses a method that is disabled on the machine that is called, or whose snapshot is.
 pub(super) fn check(world: &World, call: &Call) -> Outcome<()> {
     if !matches!(call.this.type_name(), "VirtualMachine" | "VirtualMachineSnapshot") {
         return Ok(());
     }
     let machine = subject_of(world, &call.this);
-    let disabled = world.machine(machine.value()).map_or(&[][..], |machine| &machine.disabled_methods);
+    let mut disabled =
+        world.machine(machine.value()).map_or_else(Vec::new, |machine| machine.disabled_methods.clone());
+    if call.method == PREPARED {
+        disabled.extend(world.prepared(machine.value()));
+    }
     match disabled.iter().find(|entry| entry.method == call.method) {
         Some(entry) => Err(fault(
             t::MethodDisabled { source: Some(entry.source.clone()), ..Default::default() },
@@ -111,11 +121,21 @@ fn query(shared: &Shared, call: &Call) -> Outcome<Answer> {
 }
 
 impl World {
+    /// What `PrepareForAccess` of the fake VDDK has disabled on a machine: it notes that in `access.json`. Nobody who waits for
+    /// updates is told of it.
+    fn prepared(&self, machine: &str) -> Option<DisabledMethod> {
+        let bytes = fs::read(self.data_dir.join("access.json")).ok()?;
+        let mut prepared: BTreeMap<String, String> = serde_json::from_slice(&bytes).ok()?;
+        let source = prepared.remove(machine)?;
+        Some(DisabledMethod { method: PREPARED.to_owned(), source })
+    }
+
     /// `ManagedEntity.disabledMethod`.
     pub(crate) fn disabled_methods(&self, entity: &MoRef) -> Vec<String> {
         let machine = self.machine(entity.value()).filter(|_| entity.type_name() == "VirtualMachine");
-        let all = machine.into_iter().flat_map(|machine| &machine.disabled_methods);
-        let mut names: Vec<String> = all.map(|entry| entry.method.clone()).collect();
+        let prepared = machine.and_then(|machine| self.prepared(&machine.id));
+        let all = machine.into_iter().flat_map(|machine| machine.disabled_methods.iter().cloned());
+        let mut names: Vec<String> = all.chain(prepared).map(|entry| entry.method).collect();
         names.sort();
         names.dedup();
         names
