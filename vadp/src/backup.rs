@@ -230,7 +230,7 @@ impl<'a> Backup<'a> {
     /// Runs the backup. `on_event` is told what happens; it is called from any task and should return at once.
     ///
     /// Dropping the future stops the backup without a restore point. Its snapshot is removed by a task of the runtime; should the runtime
-    /// end before that, it stays in the journal, for the next run.
+    /// end before that, it stays in the journal, for the next run; so does what else the run holds, a bar or a converted template.
     ///
     /// # Errors
     /// Whatever kept the restore point from being complete: then there is none. The snapshot is removed all the same, or
