@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use vadp::cbt::{self, Audit, ChangeId, Decision};
 use vadp::{Backup, Journal, ProtectedVm, Vddk, VddkCredentials, VmSelector};
-use vadp_repository::{InitOptions, MachineId, Repository, RestorePoint, Secret};
+use vadp_repository::{InitOptions, MachineId, Repository, RestorePoint, Secret, StoredPoint};
 use vixdisklib::{Library, LibraryOptions};
 
 /// Looks after the changed block tracking of a machine.
@@ -128,7 +128,8 @@ async fn main() -> anyhow::Result<()> {
         Some(repository) => latest(repository, &vm).await?,
         None => None,
     };
-    show_status(&cbt::status(&vm, latest.as_ref()).await?, options.json);
+    let latest = latest.as_ref().map(|point| point as &dyn StoredPoint);
+    show_status(&cbt::status(&vm, latest).await?, options.json);
     connection.client.logout().await?;
     Ok(())
 }

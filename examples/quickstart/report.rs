@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use vadp::cbt::Decision;
 use vadp::{BackupOutcome, RestoreOutcome};
-use vadp_repository::RestorePoint;
+use vadp_repository::StoredPoint;
 
 /// What happened, in numbers. Its JSON is the example's interface.
 #[derive(Serialize, Default)]
@@ -74,7 +74,7 @@ impl Report {
 
     pub(crate) fn restore(
         &mut self,
-        point: &RestorePoint,
+        point: &dyn StoredPoint,
         outcome: &RestoreOutcome,
         seconds: f64,
         identical: bool,

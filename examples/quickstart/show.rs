@@ -40,7 +40,9 @@ impl Show {
                 let (to_read, capacity) = (HumanBytes(to_read), HumanBytes(capacity));
                 self.line(&format!("   {label}: {decision}; {to_read} of {capacity} to read"));
             }
-            Event::DiskProgress { key, phase, done, total } => self.progress(key, name(phase), done, total),
+            Event::DiskProgress { key, phase, done, total, .. } => {
+                self.progress(key, name(phase), done, total)
+            }
             Event::DiskDone { key } => self.done(key),
             Event::SnapshotTaken { name, consistency } => {
                 self.line(&format!("   snapshot {name} taken, {consistency}"));

@@ -1,4 +1,5 @@
-//! What every [`ChunkStore`] has to do, as a suite that judges one: call [`run`] from a test of your store.
+//! What every [`ChunkStore`] has to do, as a suite that judges one: call [`run`] from a test of your store. [`run_backup_store`]
+//! judges a [`BackupStore`](crate::BackupStore).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -10,6 +11,8 @@
 //! # }
 //! ```
 
+mod backup_store;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +23,8 @@ use futures::{StreamExt, TryStreamExt};
 use crate::crypto::random;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ChunkStore, ObjectName, StoredObject};
+
+pub use backup_store::run_backup_store;
 
 /// What the suite found.
 #[non_exhaustive]

@@ -62,6 +62,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backup_store;
 mod buffers;
 mod check;
 mod codec;
@@ -89,6 +90,7 @@ mod summary;
 mod time;
 mod write;
 
+pub use backup_store::{BackupStore, ChunkSink, PointSink, StoredDisk, StoredPoint};
 pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 pub use copy::{Copied, Progress};
 pub use error::{DamageLocation, Error, ErrorKind, Result};

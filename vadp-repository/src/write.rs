@@ -4,6 +4,7 @@ mod baseline;
 mod disk;
 mod packer;
 mod point;
+mod receipt;
 mod run;
 
 pub(crate) use packer::{Packers, full_pack_bytes};

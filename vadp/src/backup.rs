@@ -1,35 +1,40 @@
 //! Backup of a machine: snapshot, plan, copy, commit, and everything given back.
 
 mod disk;
+mod held;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{DiskSummary, PointDraft, PointId, Repository, RestorePoint};
+use futures::StreamExt;
+use vadp_repository::{BackupStore, DiskSummary, PointDraft, PointId, StoredPoint};
 use vim_api::dynamic::Element;
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 use vim_api::types::VirtualMachineConfigInfo;
 
+use crate::cancel::CancelToken;
 use crate::capture::{self, Loss, Missing, PartName, Parts};
 use crate::cbt::{self, Audit, ChangeId, Decision};
 use crate::eligibility::{self, UnprotectedDisk};
 use crate::error::{Error, ErrorKind};
+use crate::flow::Flow;
 use crate::held::{ConvertedTemplate, MigrationBar};
 use crate::journal::Journal;
-use crate::machine::ProtectedVm;
+use crate::machine::{self, ProtectedVm};
+use crate::pipeline::Engine;
 use crate::progress::{Event, Report};
+use crate::resume::{self, ResumeLog, Resumed};
 use crate::snapshot::{
-    Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotGuard, SnapshotRecord, Sweeper, Swept,
+    Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept,
 };
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
+use crate::transport::retry::Patience;
 
 pub(crate) use disk::{decide, in_parent};
+use held::Held;
 pub use plan::{BackupPlan, PlannedDisk};
-
-/// Disks that are copied at a time.
-const PARALLEL_DISKS: usize = 2;
 
 /// A backup that is being described.
 ///
@@ -39,7 +44,7 @@ const PARALLEL_DISKS: usize = 2;
 #[must_use = "nothing is backed up until it is run"]
 pub struct Backup<'a> {
     vm: &'a ProtectedVm,
-    repository: &'a Repository,
+    store: &'a dyn BackupStore,
     transport: &'a Vddk,
     journal: &'a Journal,
     full: bool,
@@ -47,6 +52,9 @@ pub struct Backup<'a> {
     track: bool,
     excluded: Vec<i32>,
     audit: Audit,
+    flow: Flow,
+    cancel: CancelToken,
+    resume: bool,
     required: Vec<PartName>,
     bar_migration: bool,
     convert_template: bool,
@@ -56,7 +64,7 @@ pub struct Backup<'a> {
 #[non_exhaustive]
 pub struct BackupOutcome {
     /// The restore point. It is visible and complete, whatever else is said here.
-    pub point: RestorePoint,
+    pub point: Arc<dyn StoredPoint>,
     /// Each disk, by device key.
     pub disks: Vec<DiskOutcome>,
     /// In what state the disks were: at rest, off, or as after a power cut.
@@ -91,6 +99,8 @@ pub struct DiskOutcome {
     pub decision: Decision,
     /// Bytes read from the disk.
     pub read: u64,
+    /// Chunks that a run that died had stored, and that were not read again.
+    pub resumed: u64,
     /// Bytes that were read only to see whether tracking tells the truth.
     pub audited: u64,
     /// Transport through which they came.
@@ -101,23 +111,23 @@ pub struct DiskOutcome {
 
 /// What is known once the restore point is committed.
 struct Copied {
-    point: RestorePoint,
+    point: Arc<dyn StoredPoint>,
     disks: Vec<DiskOutcome>,
     not_captured: Vec<(PartName, Missing)>,
     losses: Vec<Loss>,
 }
 
 impl<'a> Backup<'a> {
-    /// Backs up all that is allocated.
+    /// Backs up all that is allocated. `store` is a [`Repository`](vadp_repository::Repository), or another store of backups.
     pub fn full(
         vm: &'a ProtectedVm,
-        repository: &'a Repository,
+        store: &'a dyn BackupStore,
         transport: &'a Vddk,
         journal: &'a Journal,
     ) -> Self {
         Self {
             vm,
-            repository,
+            store,
             transport,
             journal,
             full: true,
@@ -125,6 +135,9 @@ impl<'a> Backup<'a> {
             track: true,
             excluded: Vec::new(),
             audit: Audit::default(),
+            flow: Flow::default(),
+            cancel: CancelToken::new(),
+            resume: true,
             required: Vec::new(),
             bar_migration: false,
             convert_template: false,
@@ -134,11 +147,11 @@ impl<'a> Backup<'a> {
     /// Backs up what changed since the machine's latest restore point, where that can be proved.
     pub fn incremental(
         vm: &'a ProtectedVm,
-        repository: &'a Repository,
+        store: &'a dyn BackupStore,
         transport: &'a Vddk,
         journal: &'a Journal,
     ) -> Self {
-        Self { full: false, ..Self::full(vm, repository, transport, journal) }
+        Self { full: false, ..Self::full(vm, store, transport, journal) }
     }
 
     /// Whether and how the guest is brought to rest for the snapshot: [`Quiesce`](crate::Quiesce) alone, or a whole
@@ -173,6 +186,26 @@ impl<'a> Backup<'a> {
         self
     }
 
+    /// Bounds on memory, lines and time: [`Flow::default`] unless set.
+    pub fn flow(mut self, flow: Flow) -> Self {
+        self.flow = flow;
+        self
+    }
+
+    /// Stops the run when the token says so: the snapshot is removed, there is no restore point, and the error is
+    /// [`ErrorKind::Cancelled`]. A server's task that is under way is waited for.
+    pub fn cancel_by(mut self, token: &CancelToken) -> Self {
+        self.cancel = token.clone();
+        self
+    }
+
+    /// Whether the run goes on where one of the same journal that died (not one that failed) has stopped, when its snapshot is there
+    /// yet: what the store has of it is not read again. On unless told.
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
     /// Has the vCenter not migrate the machine while it is backed up (`VixDiskLib_PrepareForAccess`). Off unless told: it takes
     /// [`privileges::MIGRATION_BAR`](crate::privileges::MIGRATION_BAR). A host alone moves nothing, and is not asked.
     pub fn bar_migration(mut self, bar: bool) -> Self {
@@ -196,22 +229,22 @@ impl<'a> Backup<'a> {
 
     /// Runs the backup. `on_event` is told what happens; it is called from any task and should return at once.
     ///
-    /// Dropping the future stops the backup without a restore point; its snapshot stays in the journal, for the next run.
+    /// Dropping the future stops the backup without a restore point. Its snapshot is removed by a task of the runtime; should the runtime
+    /// end before that, it stays in the journal, for the next run; so does what else the run holds, a bar or a converted template.
     ///
     /// # Errors
     /// Whatever kept the restore point from being complete: then there is none. The snapshot is removed all the same, or
-    /// stays in the journal.
+    /// stays in the journal. [`ErrorKind::Cancelled`] when it was told to stop.
     pub async fn run(self, on_event: impl Fn(Event<'_>) + Send + Sync) -> Result<BackupOutcome, Error> {
         let report = Report(&on_event);
-        let swept = Sweeper::new(self.journal).through(self.transport).sweep(self.vm.client()).await?;
-        if swept != Swept::default() {
-            report.tell(Event::Swept(&swept));
-        }
+        let engine = Engine::new(self.flow.clone(), self.cancel.clone());
+        // In boxes, as what follows: together they would not fit on a thread's stack in a program that is not optimised.
+        let (swept, resumed) = engine.unless_stopped(Box::pin(self.sweep(&report))).await?;
         let template = match self.convert_template {
-            true => ConvertedTemplate::take(self.vm, self.journal).await?,
+            true => Box::pin(ConvertedTemplate::take(self.vm, self.journal)).await?,
             false => None,
         };
-        let done = self.run_on_machine(swept, &report).await;
+        let done = Box::pin(self.run_on_machine(&engine, swept, resumed, &report)).await;
         let returned = match template {
             Some(template) => template.release().await,
             None => Ok(()),
@@ -219,20 +252,19 @@ impl<'a> Backup<'a> {
         with_cleanup(done, returned)
     }
 
-    async fn run_on_machine(&self, swept: Swept, report: &Report<'_>) -> Result<BackupOutcome, Error> {
-        eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
-        let parent = match self.full {
-            true => None,
-            false => self.latest().await?,
-        };
-        if self.track {
-            self.switch_tracking_on().await;
-        }
+    async fn run_on_machine(
+        &self,
+        engine: &Engine,
+        swept: Swept,
+        resumed: Option<Resumed>,
+        report: &Report<'_>,
+    ) -> Result<BackupOutcome, Error> {
+        let parent = engine.unless_stopped(Box::pin(self.prepare(resumed.is_some()))).await?;
         let bar = match self.bar_migration {
-            true => MigrationBar::take(self.vm, self.journal, self.transport).await?,
+            true => Box::pin(MigrationBar::take(self.vm, self.journal, self.transport)).await?,
             false => None,
         };
-        let done = self.run_with_snapshot(swept, parent, report).await;
+        let done = Box::pin(self.run_with_snapshot(engine, swept, parent, resumed, report)).await;
         let returned = match bar {
             Some(bar) => bar.release().await,
             None => Ok(()),
@@ -242,22 +274,38 @@ impl<'a> Backup<'a> {
 
     async fn run_with_snapshot(
         &self,
+        engine: &Engine,
         swept: Swept,
-        parent: Option<RestorePoint>,
+        parent: Option<Arc<dyn StoredPoint>>,
+        resumed: Option<Resumed>,
         report: &Report<'_>,
     ) -> Result<BackupOutcome, Error> {
-        let guard = SnapshotGuard::take(self.vm, self.journal, &self.quiesce, report).await?;
-        let record = guard.record().clone();
-        let copied = self.copy(&guard, parent.as_ref(), report).await;
+        let (guard, log) = match resumed {
+            Some(resumed) => {
+                report.tell(Event::Resumed { name: resumed.guard.name() });
+                (Held::new(resumed.guard), Some(resumed.log))
+            }
+            None => {
+                engine.unless_stopped(async { Ok(()) }).await?;
+                (Box::pin(held::take(self.vm, self.journal, &self.quiesce, report)).await?, None)
+            }
+        };
+        let record = guard.record.clone();
+        let copied = Box::pin(self.copy(engine, &guard, log, parent.as_deref(), report)).await;
         let released = guard.release(report).await;
-        let Copied { point, disks, not_captured, losses } = match (copied, &released) {
+        let (Copied { point, disks, not_captured, losses }, log) = match (copied, &released) {
             (Ok(done), _) => done,
-            (Err(error), Ok(_)) => return Err(error),
+            (Err(error), Ok(_)) => {
+                self.journal.forget_settled();
+                return Err(error);
+            }
             (Err(error), Err(cleanup)) => {
                 tracing::error!(%cleanup, "the snapshot of a failed backup stays in the journal");
                 return Err(error);
             }
         };
+        // There is nothing to go on with, also when the snapshot is there yet.
+        log.end();
         let lied: Vec<i32> = disks
             .iter()
             .filter(|disk| matches!(&disk.decision, Decision::Full(reason) if reason.is_lasting()))
@@ -265,7 +313,7 @@ impl<'a> Backup<'a> {
             .collect();
         let (mut suspects, mut tracking_error) = (Vec::new(), None);
         if !lied.is_empty() {
-            suspects = self.suspects(&point, &lied).await?;
+            suspects = self.suspects(&*point, &lied).await?;
             tracking_error = cbt::reset(self.vm, self.journal).await.err();
         }
         let SnapshotRecord { consistency, attempts, .. } = record;
@@ -288,9 +336,37 @@ impl<'a> Backup<'a> {
         })
     }
 
-    async fn latest(&self) -> Result<Option<RestorePoint>, Error> {
+    /// Takes over the snapshot of a run that died, if that can be gone on with, and gives back what else such runs have left.
+    async fn sweep(&self, report: &Report<'_>) -> Result<(Swept, Option<Resumed>), Error> {
+        let mut resumed = None;
+        // A template that is converted has no snapshot to go on with.
+        if self.resume && !self.convert_template && !self.journal.orphans()?.is_empty() {
+            let made = self.latest().await?.map(|point| point.info().created);
+            resumed = resume::find(self.vm, self.journal, made).await?;
+        }
+        let swept = Sweeper::new(self.journal).through(self.transport).sweep(self.vm.client()).await?;
+        if swept != Swept::default() {
+            report.tell(Event::Swept(&swept));
+        }
+        Ok((swept, resumed))
+    }
+
+    /// What is to be known before the snapshot: the restore point to build on.
+    async fn prepare(&self, resumed: bool) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
+        eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
+        let parent = match self.full {
+            true => None,
+            false => self.latest().await?,
+        };
+        if self.track && !resumed {
+            self.switch_tracking_on().await;
+        }
+        Ok(parent)
+    }
+
+    async fn latest(&self) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
         let machine = stored::machine_id(self.vm.identity())?;
-        let latest = self.repository.latest(&machine).await;
+        let latest = self.store.latest(&machine).await;
         latest.map_err(|e| {
             Error::repository(format!("looking for the latest restore point of {}", self.vm.name()), e)
         })
@@ -298,27 +374,27 @@ impl<'a> Backup<'a> {
 
     /// The restore points whose content of one of these disks rests on the same epoch of tracking: incremental ones, back to
     /// the last full one of a disk's epoch, which read everything.
-    async fn suspects(&self, point: &RestorePoint, lied: &[i32]) -> Result<Vec<PointId>, Error> {
+    async fn suspects(&self, point: &dyn StoredPoint, lied: &[i32]) -> Result<Vec<PointId>, Error> {
         let context = |e| Error::repository("looking for restore points that rest on tracking that lied", e);
         let machine = stored::machine_id(self.vm.identity())?;
-        let epoch_of = |point: &RestorePoint, key: i32| -> Result<Option<(ChangeId, bool)>, Error> {
+        let epoch_of = async |point: &dyn StoredPoint, key: i32| -> Result<Option<(ChangeId, bool)>, Error> {
             let key = stored::disk_key(key);
-            if !point.disks().iter().any(|disk| disk.key == key) {
+            if !point.info().disks.iter().any(|disk| disk.key == key) {
                 return Ok(None);
             }
-            let metadata = DiskMetadata::from_bytes(point.disk(&key).map_err(context)?.metadata())?;
+            let metadata = DiskMetadata::from_bytes(point.disk(&key).await.map_err(context)?.metadata())?;
             let incremental = metadata.full_because.is_none();
             Ok(metadata.parsed_change_id().map(|id| (id, incremental)))
         };
         let mut suspects = Vec::new();
-        for info in self.repository.points(Some(&machine)).await.map_err(context)? {
+        for info in self.store.points(Some(&machine)).await.map_err(context)? {
             if info.id == point.id() {
                 continue;
             }
-            let earlier = self.repository.point(info.id).await.map_err(context)?;
+            let earlier = self.store.point(info.id).await.map_err(context)?;
             for key in lied {
                 if let (Some((now, _)), Some((then, true))) =
-                    (epoch_of(point, *key)?, epoch_of(&earlier, *key)?)
+                    (epoch_of(point, *key).await?, epoch_of(&*earlier, *key).await?)
                     && then.is_comparable_to(&now)
                 {
                     suspects.push(info.id);
@@ -338,32 +414,53 @@ impl<'a> Backup<'a> {
 
     async fn copy(
         &self,
-        guard: &SnapshotGuard,
-        parent: Option<&RestorePoint>,
+        engine: &Engine,
+        guard: &Held,
+        log: Option<ResumeLog>,
+        parent: Option<&dyn StoredPoint>,
         report: &Report<'_>,
-    ) -> Result<Copied, Error> {
-        let (snapshot, name) = (guard.snapshot(), guard.name());
+    ) -> Result<(Copied, ResumeLog), Error> {
+        let (snapshot, name) = (&guard.snapshot, &guard.name);
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
         let config =
             config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
+        let log = match log {
+            Some(log) => log,
+            None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
+        };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let parts = self.capture(&config).await?;
+        let parts = engine.unless_stopped(Box::pin(self.capture(&config))).await?;
         let losses = capture::losses(&config, &self.excluded);
         let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
         let not_captured = parts.missing().into_iter().map(missing).collect();
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
-        let writer = self
-            .repository
-            .begin(draft)
-            .await
-            .map_err(|e| Error::repository("beginning a restore point", e))?;
-        let signs = cbt::signs_since(self.vm, parent).await?;
-        let work = disk::Work { backup: self, snapshot, parent, writer: &writer, report, signs: &signs };
-        let done: Vec<(DiskOutcome, bytes::Bytes)> = futures::stream::iter(&disks)
-            .map(|disk| work.run(disk))
-            .buffered(PARALLEL_DISKS)
-            .try_collect()
-            .await?;
+        let draft = draft.created(log.taken());
+        let sink = engine.unless_stopped(async {
+            let sink = self.store.begin(draft).await;
+            sink.map_err(|e| Error::repository("beginning a restore point", e))
+        });
+        let sink = sink.await?;
+        let signs = Box::pin(cbt::signs_since(self.vm, parent)).await?;
+        let patience = Patience::new(self.flow.read_retries, self.flow.first_pause);
+        let work = disk::Work {
+            backup: self,
+            engine,
+            patience,
+            snapshot,
+            parent,
+            sink: &*sink,
+            log: &log,
+            report,
+            signs: &signs,
+        };
+        // All of them are waited for, so that each has closed its disk before the snapshot goes.
+        let copied: Vec<Result<(DiskOutcome, bytes::Bytes), Error>> = futures::stream::iter(&disks)
+            .map(|disk| Box::pin(work.run(disk)))
+            .buffered(engine.flow().parallel_disks)
+            .collect()
+            .await;
+        let done = first_failure(copied)?;
+        self.cancel.check()?;
         let metadata = self.metadata(&config, guard, excluded, (parts, losses.clone()))?;
         let mut disk_metadata = BTreeMap::new();
         let mut outcomes = Vec::new();
@@ -371,10 +468,10 @@ impl<'a> Backup<'a> {
             disk_metadata.insert(stored::disk_key(outcome.key), metadata);
             outcomes.push(outcome);
         }
-        let point = writer.commit(stored::encode(&metadata)?, disk_metadata).await;
+        let point = sink.commit(stored::encode(&metadata)?, disk_metadata).await;
         let point = point.map_err(|e| Error::repository("committing the restore point", e))?;
         report.tell(Event::Committed { point: &point.id().to_string() });
-        Ok(Copied { point, disks: outcomes, not_captured, losses })
+        Ok((Copied { point, disks: outcomes, not_captured, losses }, log))
     }
 
     /// What is to be kept of the machine beside its disks.
@@ -396,7 +493,7 @@ impl<'a> Backup<'a> {
     fn metadata(
         &self,
         config: &VirtualMachineConfigInfo,
-        guard: &SnapshotGuard,
+        guard: &Held,
         excluded: Vec<UnprotectedDisk>,
         captured: (Parts, Vec<Loss>),
     ) -> Result<MachineMetadata, Error> {
@@ -404,9 +501,27 @@ impl<'a> Backup<'a> {
         let mut xml = vim_api::xml::Writer::new(version);
         config.encode("config", &mut xml);
         let identity = self.vm.identity().clone();
-        let (name, snapshot, record) = (self.vm.name(), guard.name(), guard.record());
+        let (name, snapshot, record) = (self.vm.name(), &guard.name, &guard.record);
         let config = (version.id(), xml.finish());
         Ok(MachineMetadata::new(identity, name, snapshot, record, excluded, config, captured))
+    }
+}
+
+/// All results, or the error that counts: not that of a disk that was given up since another had failed.
+fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
+    let (mut done, mut failure) = (Vec::new(), None::<Error>);
+    for result in results {
+        match result {
+            Ok(one) => done.push(one),
+            Err(error) if failure.as_ref().is_none_or(|known| known.kind() == ErrorKind::Cancelled) => {
+                failure = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+    match failure {
+        None => Ok(done),
+        Some(failure) => Err(failure),
     }
 }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use vadp_repository::RestorePoint;
+use vadp_repository::StoredPoint;
 use vim_api::types::{NoPermission, NotSupported, PbmFaultNoPermission};
 
 use crate::error::{Error, ErrorKind};
@@ -92,11 +92,11 @@ impl Capsule {
     /// # Errors
     /// [`ErrorKind::RestorePoint`] when the point was made by something else, or by a newer version of this crate;
     /// [`ErrorKind::Repository`] when it cannot be read.
-    pub fn of(point: &RestorePoint) -> Result<Self, Error> {
+    pub async fn of(point: &dyn StoredPoint) -> Result<Self, Error> {
         let machine = MachineMetadata::of(point)?;
         let mut disks = BTreeMap::new();
-        for disk in point.disks() {
-            let reader = point.disk(&disk.key);
+        for disk in &point.info().disks {
+            let reader = point.disk(&disk.key).await;
             let reader = reader.map_err(|e| {
                 Error::repository(format!("opening disk {} of the restore point", disk.key), e)
             })?;

@@ -1,7 +1,7 @@
 //! A disk as it is, against a restore point: chunk by chunk, by keyed digests, without reading the repository's data.
 
 use bytes::Bytes;
-use vadp_repository::{DiskReader, MapEntry};
+use vadp_repository::StoredDisk;
 
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
@@ -12,18 +12,15 @@ use crate::transport::DiskSource;
 /// order. All others are zero on both sides.
 pub(crate) async fn chunks_of_interest(
     disk: &dyn DiskSource,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     window: ByteRange,
 ) -> Result<(Extents, Vec<u64>), Error> {
     let chunk_size = u64::from(reader.chunk_size());
     let allocated = disk.allocated(window).await?;
     let mut chunks: Vec<u64> = allocated.chunks(chunk_size).collect();
     let context = |e| Error::repository("reading the map of the restore point", e);
-    for chunk in window.start() / chunk_size..window.end().div_ceil(chunk_size) {
-        if matches!(reader.map().entry(chunk).await.map_err(context)?, MapEntry::Data(_)) {
-            chunks.push(chunk);
-        }
-    }
+    let here = window.start() / chunk_size..window.end().div_ceil(chunk_size);
+    chunks.extend(reader.chunks(here).await.map_err(context)?);
     chunks.sort_unstable();
     chunks.dedup();
     Ok((allocated, chunks))
@@ -32,7 +29,7 @@ pub(crate) async fn chunks_of_interest(
 /// The chunk as it is on the disk; `None` when nothing of it is allocated.
 pub(crate) async fn current(
     disk: &dyn DiskSource,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     allocated: &Extents,
     chunk: u64,
 ) -> Result<(ByteRange, Option<Bytes>), Error> {
@@ -44,10 +41,14 @@ pub(crate) async fn current(
 }
 
 /// Whether the bytes are those of the restore point, by their keyed digest. `None` stands for zeros.
-pub(crate) async fn matches(reader: &DiskReader, chunk: u64, current: Option<&Bytes>) -> Result<bool, Error> {
+pub(crate) async fn matches(
+    reader: &dyn StoredDisk,
+    chunk: u64,
+    current: Option<&Bytes>,
+) -> Result<bool, Error> {
     let context = |e| Error::repository(format!("comparing chunk {chunk} with the restore point"), e);
     match current {
         Some(data) => reader.matches(chunk, data).await.map_err(context),
-        None => Ok(reader.map().entry(chunk).await.map_err(context)? == MapEntry::Zero),
+        None => Ok(reader.chunks(chunk..chunk + 1).await.map_err(context)?.is_empty()),
     }
 }

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Verification,
     /// The restore point lacks something or was made by something else.
     RestorePoint,
+    /// It was told to stop, by a [`CancelToken`](crate::CancelToken), and gave back what it had taken.
+    Cancelled,
     /// A task's outcome could not be established, nor the state that it was to bring about.
     OutcomeUnknown,
 }

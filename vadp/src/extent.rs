@@ -104,6 +104,17 @@ impl Extents {
         self.0.iter().skip(first).map_while(move |r| r.intersection(range))
     }
 
+    /// The bytes of `range` that are not in the set.
+    pub fn gaps(&self, range: ByteRange) -> Vec<ByteRange> {
+        let (mut at, mut gaps) = (range.start, Vec::new());
+        for piece in self.within(range) {
+            gaps.extend(ByteRange::new(at, piece.start));
+            at = piece.end;
+        }
+        gaps.extend(ByteRange::new(at, range.end));
+        gaps
+    }
+
     /// Indexes of the chunks of `chunk_size` bytes that hold any byte of the set, ascending.
     ///
     /// `chunk_size` is at least 1.
@@ -169,6 +180,8 @@ mod tests {
             let window = ByteRange::with_length(from, len).unwrap();
             let inside: BTreeSet<u64> = a.within(window).flat_map(|r| r.start()..r.end()).collect();
             prop_assert_eq!(inside, x.range(from..from + len).copied().collect::<BTreeSet<_>>());
+            let outside: BTreeSet<u64> = a.gaps(window).iter().flat_map(|r| r.start()..r.end()).collect();
+            prop_assert_eq!(outside, (from..from + len).filter(|at| !x.contains(at)).collect::<BTreeSet<_>>());
             for pair in a.union(&b).ranges().windows(2) {
                 prop_assert!(pair[0].end() < pair[1].start());
             }

@@ -23,6 +23,8 @@ use crate::machine::VmIdentity;
 
 /// The file that names the folder's owner.
 const OWNER: &str = "owner";
+/// Ends the names of files that [`resume`](crate::resume) keeps; before it stands the name of a snapshot.
+const RESUME: &str = ".resume";
 
 /// A journal folder, in use by this process. Cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -180,14 +182,49 @@ impl Journal {
         Ok(orphans)
     }
 
-    /// Removes the lock files of runs that ended and left nothing behind.
+    /// Where it is written down what a store has of a snapshot, see `resume`.
+    pub(crate) fn resume_file(&self, snapshot: &str) -> PathBuf {
+        self.0.folder.join(format!("{snapshot}{RESUME}"))
+    }
+
+    /// Makes an orphan an intent of this run. `None` when another run was quicker, or has settled it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn adopt(&self, orphan: Entry) -> Result<Option<Entry>, Error> {
+        let path = self.0.folder.join(format!("{}.json", self.unique_name()));
+        self.0.held().insert(path.clone());
+        let entry = Entry {
+            folder: self.0.folder.clone(),
+            holder: Some(Arc::clone(&self.0)),
+            path,
+            intent: orphan.intent.clone(),
+        };
+        // Of two that rename one file, one finds it.
+        match fs::rename(&orphan.path, &entry.path).and_then(|()| sync_folder(&self.0.folder)) {
+            Ok(()) => Ok(Some(entry)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::journal(format!("taking over the intent {:?}", entry.intent), e)),
+        }
+    }
+
+    /// Removes the lock files of runs that ended and left nothing behind, and what was written down of snapshots that are settled.
     ///
     /// # Errors
     /// When the folder cannot be read or written.
     pub(crate) fn tidy(&self) -> Result<(), Error> {
-        let busy: Vec<String> = self.files()?.into_iter().map(|(run, _)| run).collect();
+        let files = self.files()?;
+        let busy: Vec<String> = files.iter().map(|(run, _)| run.clone()).collect();
+        let snapshots: Vec<&str> =
+            files.iter().filter_map(|(_, entry)| entry.intent.snapshot().map(|(_, name)| name)).collect();
         let context = || format!("tidying the journal in {}", self.0.folder.display());
         for name in self.names().map_err(|e| Error::journal(context(), e))? {
+            if let Some(snapshot) = name.strip_suffix(RESUME)
+                && !snapshots.contains(&snapshot)
+            {
+                remove(&self.0.folder.join(&name)).map_err(|e| Error::journal(context(), e))?;
+                continue;
+            }
             let run = name.strip_prefix("run-").and_then(|n| n.strip_suffix(".lock"));
             let Some(run) = run.filter(|run| *run != self.0.id && !busy.iter().any(|b| b == run)) else {
                 continue;
@@ -197,6 +234,13 @@ impl Journal {
             }
         }
         Ok(())
+    }
+
+    /// Tidies up, as far as that can be done.
+    pub(crate) fn forget_settled(&self) {
+        if let Err(error) = self.tidy() {
+            tracing::debug!(%error, "the journal is not tidy");
+        }
     }
 
     fn files(&self) -> Result<Vec<(String, Entry)>, Error> {
@@ -301,6 +345,16 @@ impl Drop for Run {
             if let Err(error) = remove(&path) {
                 tracing::debug!(%error, "a lock file of the journal stays");
             }
+        }
+    }
+}
+
+impl Intent {
+    /// The machine and the name of the snapshot, if it is about one.
+    pub(crate) fn snapshot(&self) -> Option<(&VmIdentity, &str)> {
+        match self {
+            Self::Snapshot { vm, name } => Some((vm, name)),
+            Self::Access { .. } | Self::Template { .. } => None,
         }
     }
 }

@@ -42,10 +42,12 @@ pub mod privileges;
 pub mod transport;
 
 mod backup;
+mod cancel;
 mod compare;
 mod eligibility;
 mod error;
 mod extent;
+mod flow;
 mod held;
 mod journal;
 mod machine;
@@ -53,13 +55,17 @@ mod pipeline;
 mod preflight;
 mod progress;
 mod restore;
+mod resume;
 mod snapshot;
 mod stored;
+mod throttle;
 
 pub use backup::{Backup, BackupOutcome, BackupPlan, DiskOutcome, PlannedDisk};
+pub use cancel::CancelToken;
 pub use eligibility::{Obstacle, UnprotectedDisk};
 pub use error::{Error, ErrorKind};
 pub use extent::{ByteRange, Extents};
+pub use flow::Flow;
 pub use journal::{Entry, Intent, Journal};
 pub use machine::{ProtectedVm, VmIdentity, VmSelector};
 pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
@@ -70,6 +76,7 @@ pub use snapshot::{
     VssBackup, VssContext, VssSpec,
 };
 pub use stored::{DiskMetadata, MachineMetadata};
+pub use throttle::{Throttle, TimeOfDay};
 pub use transport::{Vddk, VddkCredentials};
 
 /// Compiles what the README shows.

@@ -1,20 +1,50 @@
-//! The only place where disk bytes move in bulk: chunk by chunk, with a bounded number in flight.
+//! The only place where disk bytes move in bulk: chunk by chunk, by a plan, with a bounded number of bytes in flight.
+//!
+//! ```text
+//!   plan of a window ─► fetch (budget, pace, source and parent) ×8 ─► sink: digest, compression, packs
+//!        (chunk, job)          all disks of a run beside each other        └─ receipts: what need not be read again
+//! ```
+
+mod chunk_set;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::DiskWriter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use vadp_repository::{Chunk, ChunkSink, StoredDisk};
 
+use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
-use crate::progress::{Event, Phase, Report};
+use crate::flow::Flow;
+use crate::progress::{Meter, Phase, Report};
+use crate::throttle::Pace;
 use crate::transport::DiskSource;
 
-/// Chunks that are being read at a time. With the repository's own budget behind it, memory is bounded whatever the
-/// disk's size.
-pub(crate) const READ_AHEAD: usize = 6;
+pub(crate) use chunk_set::ChunkSet;
+use plan::{Job, WindowPlan};
+
+/// Chunks of one disk that are being read at a time.
+pub(crate) const READ_AHEAD: usize = 8;
 
 /// Allocation is asked for in windows of this many bytes, so that a fragmented disk of any size takes little memory.
 pub(crate) const WINDOW: u64 = 32 << 30;
+
+/// What all disks of a run share.
+pub(crate) struct Engine {
+    /// Bytes that may be in memory yet.
+    budget: Arc<Semaphore>,
+    whole_budget: u64,
+    pace: Option<Pace>,
+    flow: Flow,
+    cancel: CancelToken,
+    /// Told when a disk has failed: the others need not go on.
+    failed: CancelToken,
+}
 
 /// Which part of a disk is to be copied.
 pub(crate) enum Scope {
@@ -24,74 +54,192 @@ pub(crate) enum Scope {
     Changed(Extents),
 }
 
-impl Scope {
-    /// Bytes that a copy will read: the allocated parts of the chunks in question.
-    pub(crate) async fn to_read(&self, source: &dyn DiskSource, chunk_size: u64) -> Result<u64, Error> {
+/// The copying of one disk.
+pub(crate) struct Copy<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) source: &'a dyn DiskSource,
+    pub(crate) scope: &'a Scope,
+    /// The disk in the restore point that the changes are counted from.
+    pub(crate) parent: Option<&'a dyn StoredDisk>,
+    pub(crate) chunk_size: u64,
+    /// What the store has of an earlier run.
+    pub(crate) resumed: &'a ChunkSet,
+}
+
+/// What a copy tells on its way.
+pub(crate) struct Telling<'a> {
+    pub(crate) key: i32,
+    pub(crate) total: u64,
+    pub(crate) report: &'a Report<'a>,
+    /// Takes receipts of the store.
+    pub(crate) keep: &'a (dyn Fn(&Bytes) -> Result<(), Error> + Send + Sync),
+}
+
+/// Bytes that are in memory, and the part of the budget that they take until nobody has them any more.
+struct Held {
+    data: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(flow: Flow, cancel: CancelToken) -> Self {
+        // A single acquisition is below 4 GiB, and so is a chunk.
+        let whole_budget = flow.bytes_in_flight.min(Semaphore::MAX_PERMITS as u64);
+        Self {
+            budget: Arc::new(Semaphore::new(usize::try_from(whole_budget).unwrap_or(Semaphore::MAX_PERMITS))),
+            whole_budget,
+            pace: flow.throttle.clone().map(Pace::new),
+            flow,
+            cancel,
+            failed: CancelToken::new(),
+        }
+    }
+
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Gives up what all disks are doing.
+    pub(crate) fn stop(&self) {
+        self.failed.cancel();
+    }
+
+    /// Does the work, unless the run is stopped or has failed meanwhile.
+    pub(crate) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.cancel.or(self.failed.or(work)).await
+    }
+
+    /// Waits until so many bytes may be in memory. What is larger than the whole budget takes all of it.
+    async fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+        let permits = u32::try_from(bytes.min(self.whole_budget)).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.budget).acquire_many_owned(permits).await;
+        held.map_err(|e| Error::new(ErrorKind::Cancelled, "the budget of the run is closed").because(e))
+    }
+}
+
+impl Copy<'_> {
+    /// Bytes that will be read of the source.
+    pub(crate) async fn to_read(&self) -> Result<u64, Error> {
         let mut total = 0;
-        for window in windows(source.capacity()) {
-            let Some(wanted) = self.wanted(window, chunk_size, source.capacity()) else { continue };
-            let allocated = source.allocated(window).await?;
-            total += allocated.intersection(&wanted).length();
+        for window in windows(self.source.capacity()) {
+            let Some(plan) = self.plan(window).await? else { continue };
+            let jobs = plan.jobs().filter(|(chunk, _)| !self.resumed.contains(*chunk));
+            total += jobs.map(|(_, job)| job.bytes()).sum::<u64>();
         }
         Ok(total)
     }
 
-    /// What of a window is wanted, rounded to whole chunks; `None` when nothing is, and then nothing is asked of the disk.
-    fn wanted(&self, window: ByteRange, chunk_size: u64, capacity: u64) -> Option<Extents> {
-        let wanted: Extents = match self {
-            Self::Allocated => [window].into_iter().collect(),
-            Self::Changed(changed) => {
-                let here: Extents = changed.within(window).collect();
-                here.chunks(chunk_size).filter_map(|chunk| chunk_range(chunk, chunk_size, capacity)).collect()
-            }
-        };
-        (!wanted.is_empty()).then_some(wanted)
-    }
-}
-
-/// Copies a disk into the repository. Returns the number of bytes that were read.
-///
-/// # Errors
-/// When a read or a write fails: then nothing of the disk may be committed.
-pub(crate) async fn copy(
-    source: &dyn DiskSource,
-    scope: &Scope,
-    writer: &mut DiskWriter,
-    key: i32,
-    total: u64,
-    report: &Report<'_>,
-) -> Result<u64, Error> {
-    let chunk_size = u64::from(writer.chunk_size());
-    let capacity = source.capacity();
-    let mut copied = 0;
-    for window in windows(capacity) {
-        let Some(wanted) = scope.wanted(window, chunk_size, capacity) else { continue };
-        let allocated = source.allocated(window).await?;
-        // A full backup has no parent: what is not allocated is absent, and absent is zero. In an incremental one it has to
-        // be said, since the parent may hold something else.
-        let chunks: Box<dyn Iterator<Item = u64> + Send> = match scope {
-            Scope::Allocated => Box::new(allocated.chunks(chunk_size)),
-            Scope::Changed(_) => Box::new(wanted.chunks(chunk_size)),
-        };
-        let reads = chunks.filter_map(|chunk| {
-            let range = chunk_range(chunk, chunk_size, capacity)?;
-            let pieces: Vec<ByteRange> = allocated.within(range).collect();
-            Some(async move { read_pieces(source, range, &pieces).await.map(|data| (chunk, data)) })
-        });
-        let mut reads = futures::stream::iter(reads).buffered(READ_AHEAD);
-        while let Some((chunk, data)) = reads.try_next().await? {
-            let stored = match data {
-                Some((data, read)) => {
-                    copied += read;
-                    writer.put(chunk, data).await
+    /// Copies the disk into the store. Returns the number of bytes that were read.
+    ///
+    /// # Errors
+    /// When a read or a write fails: then nothing of the disk may be committed.
+    pub(crate) async fn run(&self, sink: &mut dyn ChunkSink, told: &Telling<'_>) -> Result<u64, Error> {
+        let &Telling { key, total, report, .. } = told;
+        let (mut meter, mut copied, mut unreceipted) = (Meter::new(), 0, 0);
+        let failed = |chunk| move |e| Error::repository(format!("storing chunk {chunk} of disk {key}"), e);
+        for window in windows(self.source.capacity()) {
+            let Some(plan) = self.plan(window).await? else { continue };
+            let jobs = plan.jobs().filter(|(chunk, _)| !self.resumed.contains(*chunk));
+            let reads = jobs.map(|(chunk, job)| self.fetch(chunk, job));
+            let mut reads = futures::stream::iter(reads).buffer_unordered(READ_AHEAD);
+            while let Some((chunk, data, read)) = reads.try_next().await? {
+                match data {
+                    Some(data) => {
+                        unreceipted += data.len() as u64;
+                        sink.put(chunk, data).await.map_err(failed(chunk))?;
+                    }
+                    None => sink.put_zero(chunk).map_err(failed(chunk))?,
                 }
-                None => writer.put_zero(chunk),
-            };
-            stored.map_err(|e| Error::repository(format!("storing chunk {chunk} of disk {key}"), e))?;
-            report.tell(Event::DiskProgress { key, phase: Phase::Backup, done: copied, total });
+                copied += read;
+                report.tell(meter.event(key, Phase::Backup, copied, total));
+                if unreceipted >= self.engine.flow.receipt_every {
+                    unreceipted = 0;
+                    (told.keep)(&sink.receipt().await.map_err(failed(chunk))?)?;
+                }
+            }
         }
+        Ok(copied)
     }
-    Ok(copied)
+
+    /// What is to be done in a window; `None` when nothing is, and then nothing is asked of the disk.
+    async fn plan(&self, window: ByteRange) -> Result<Option<WindowPlan>, Error> {
+        let (size, capacity) = (self.chunk_size, self.source.capacity());
+        let changed: Option<Extents> = match self.scope {
+            Scope::Allocated => None,
+            Scope::Changed(changed) => Some(changed.within(window).collect()),
+        };
+        if changed.as_ref().is_some_and(Extents::is_empty) {
+            return Ok(None);
+        }
+        let allocated = self.source.allocated(window).await?;
+        let base = match self.parent.filter(|_| changed.is_some()) {
+            Some(parent) if u64::from(parent.chunk_size()) == size => {
+                let here = window.start() / size..window.end().div_ceil(size);
+                let base = parent.chunks(here).await;
+                Some(base.map_err(|e| Error::repository("reading the map of the parent", e))?)
+            }
+            _ => None,
+        };
+        let percent = self.engine.flow.store_read_percent;
+        Ok(Some(WindowPlan { chunk_size: size, capacity, allocated, changed, base, percent }))
+    }
+
+    /// The bytes of a chunk, or `None` when all of them are zero; and how many of them were read of the source.
+    async fn fetch(&self, chunk: u64, job: Job) -> Result<(u64, Option<Bytes>, u64), Error> {
+        let Some(range) = chunk_range(chunk, self.chunk_size, self.source.capacity()) else {
+            return Err(Error::new(ErrorKind::ShortRead, format!("chunk {chunk} is behind the disk")));
+        };
+        if let Job::Zero = job {
+            return Ok((chunk, None, 0));
+        }
+        let permit = self.engine.hold(range.length()).await?;
+        let bytes = job.bytes();
+        if let Some(pace) = &self.engine.pace {
+            pace.pass(bytes).await;
+        }
+        let data = match job {
+            Job::Zero => None,
+            Job::Whole(pieces) => read_pieces(self.source, range, &pieces).await?.map(|(data, _)| data),
+            Job::Merge { read, zero } => Some(self.merge(chunk, range, &read, &zero).await?),
+        };
+        Ok((chunk, data.map(|data| Bytes::from_owner(Held { data, _permit: permit })), bytes))
+    }
+
+    /// The parent's chunk, verified, with what has changed of it laid over.
+    async fn merge(
+        &self,
+        chunk: u64,
+        range: ByteRange,
+        read: &[ByteRange],
+        zero: &[ByteRange],
+    ) -> Result<Bytes, Error> {
+        let context = || format!("reading chunk {chunk} of the parent, of which a part has not changed");
+        let parent = self.parent.ok_or_else(|| Error::new(ErrorKind::RestorePoint, context()))?;
+        let before = parent.read_chunk(chunk).await.map_err(|e| Error::repository(context(), e))?;
+        let length = usize_of(range.length())?;
+        let mut merged = match before {
+            Chunk::Zero => BytesMut::zeroed(length),
+            Chunk::Data(data) if data.len() == length => BytesMut::from(data),
+            Chunk::Data(_) => return Err(Error::new(ErrorKind::RestorePoint, context())),
+        };
+        for piece in zero {
+            place(&mut merged, range, *piece)?.fill(0);
+        }
+        for piece in read {
+            let data = read_exactly(self.source, *piece).await?;
+            place(&mut merged, range, *piece)?.copy_from_slice(&data);
+        }
+        Ok(merged.freeze())
+    }
 }
 
 /// Reads the given pieces of a range and fills the rest with zeros. `None` when there are no pieces. With the bytes comes
@@ -112,13 +260,19 @@ pub(crate) async fn read_pieces(
     let mut read = 0;
     for piece in pieces {
         let data = read_exactly(source, *piece).await?;
-        let at = usize_of(piece.start() - range.start())?;
-        if let Some(place) = chunk.get_mut(at..at + data.len()) {
-            place.copy_from_slice(&data);
-        }
+        place(&mut chunk, range, *piece)?.copy_from_slice(&data);
         read += piece.length();
     }
     Ok(Some((chunk.freeze(), read)))
+}
+
+/// Where the bytes of a piece are in those of its chunk.
+fn place(chunk: &mut BytesMut, range: ByteRange, piece: ByteRange) -> Result<&mut [u8], Error> {
+    let outside =
+        || Error::new(ErrorKind::ShortRead, format!("{piece:?} is not a part of the chunk {range:?}"));
+    let from = piece.start().checked_sub(range.start()).ok_or_else(outside)?;
+    let (from, length) = (usize_of(from)?, usize_of(piece.length())?);
+    chunk.get_mut(from..from.saturating_add(length)).ok_or_else(outside)
 }
 
 async fn read_exactly(source: &dyn DiskSource, range: ByteRange) -> Result<Bytes, Error> {

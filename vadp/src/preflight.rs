@@ -5,7 +5,7 @@ mod report;
 
 use std::time::Duration;
 
-use vadp_repository::Repository;
+use vadp_repository::BackupStore;
 
 use crate::capture::PartName;
 use crate::error::Error;
@@ -33,7 +33,7 @@ const DISK_PORT: u16 = 902;
 #[must_use = "nothing is looked at until it is run"]
 pub struct Preflight<'a> {
     vm: &'a ProtectedVm,
-    repository: Option<&'a Repository>,
+    repository: Option<&'a dyn BackupStore>,
     quiesce: Quiesce,
     excluded: Vec<i32>,
     required: Vec<PartName>,
@@ -49,8 +49,8 @@ impl<'a> Preflight<'a> {
         Self { vm, repository: None, quiesce, excluded, required, disk_port: Some(DISK_PORT), patience }
     }
 
-    /// Looks at the repository too.
-    pub fn repository(mut self, repository: &'a Repository) -> Self {
+    /// Looks at the repository, or another store of backups, too.
+    pub fn repository(mut self, repository: &'a dyn BackupStore) -> Self {
         self.repository = Some(repository);
         self
     }

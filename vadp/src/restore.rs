@@ -2,8 +2,10 @@
 
 mod disk;
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{DiskReader, RestorePoint};
+use vadp_repository::{StoredDisk, StoredPoint};
 
 use crate::cbt;
 use crate::error::{Error, ErrorKind};
@@ -19,7 +21,7 @@ const PARALLEL_DISKS: usize = 2;
 /// A restore that is being described.
 #[must_use = "nothing is restored until it is planned and run"]
 pub struct Restore<'a> {
-    point: &'a RestorePoint,
+    point: &'a dyn StoredPoint,
     vm: &'a ProtectedVm,
     transport: &'a Vddk,
     journal: &'a Journal,
@@ -35,7 +37,7 @@ pub struct RestorePlan<'a> {
 
 /// What will be done to a disk.
 pub(crate) struct DiskPlan {
-    reader: DiskReader,
+    reader: Arc<dyn StoredDisk>,
     current: DiskConfig,
 }
 
@@ -68,7 +70,7 @@ pub struct RestoredDisk {
 impl<'a> Restore<'a> {
     /// Brings the machine's disks back to the restore point, where they are. The machine has to be powered off.
     pub fn revert(
-        point: &'a RestorePoint,
+        point: &'a dyn StoredPoint,
         vm: &'a ProtectedVm,
         transport: &'a Vddk,
         journal: &'a Journal,
@@ -97,8 +99,8 @@ impl<'a> Restore<'a> {
         self.require_powered_off().await?;
         let mut current = machine::disks(&self.vm.config().await?);
         let mut disks = Vec::new();
-        for disk in self.point.disks() {
-            let reader = self.point.disk(&disk.key);
+        for disk in &self.point.info().disks {
+            let reader = self.point.disk(&disk.key).await;
             let reader = reader.map_err(|e| {
                 Error::repository(format!("opening disk {} of the restore point", disk.key), e)
             })?;

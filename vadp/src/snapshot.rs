@@ -139,6 +139,17 @@ impl SnapshotGuard {
         Ok(Self { snapshot, vm: vm.clone(), name, entry, record })
     }
 
+    /// One that a run has taken that died; `entry` is its intent, which is this run's now.
+    pub(crate) fn adopted(
+        vm: ProtectedVm,
+        snapshot: VirtualMachineSnapshot,
+        name: String,
+        entry: Entry,
+        record: SnapshotRecord,
+    ) -> Self {
+        Self { vm, snapshot, name, entry, record }
+    }
+
     pub(crate) fn snapshot(&self) -> &VirtualMachineSnapshot {
         &self.snapshot
     }
@@ -312,6 +323,17 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
         Some(source) => error.because(source),
         None => error,
     })
+}
+
+/// The snapshot of this name, if the machine has it.
+pub(crate) async fn find_by_name(
+    vm: &ProtectedVm,
+    name: &str,
+) -> Result<Option<MoRef<VirtualMachineSnapshot>>, Error> {
+    let found = find(vm.vm(), name).await;
+    let found =
+        found.map_err(|e| Error::api(format!("looking for the snapshot {name} of {}", vm.name()), e))?;
+    Ok(found.map(|found| found.moref))
 }
 
 /// The snapshot of this name, wherever it is in the machine's tree.

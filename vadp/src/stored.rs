@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vadp_repository::{MachineId, RestorePoint};
+use vadp_repository::{MachineId, StoredPoint};
 
 use crate::capture::{Loss, Part, Parts};
 use crate::cbt::{ChangeId, Decision, Reason};
@@ -109,7 +109,7 @@ impl MachineMetadata {
     ///
     /// # Errors
     /// [`ErrorKind::RestorePoint`] when the point was made by something else, or by a newer version of this crate.
-    pub fn of(point: &RestorePoint) -> Result<Self, Error> {
+    pub fn of(point: &dyn StoredPoint) -> Result<Self, Error> {
         let metadata: Self = decode(point.metadata(), &format!("the restore point {}", point.id()))?;
         check_version(metadata.version)?;
         Ok(metadata)

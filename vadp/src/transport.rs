@@ -3,6 +3,7 @@
 //! [`DiskSource`] and [`DiskSink`] are the seams: VDDK is one way through them, others will stand beside it. All offsets
 //! and lengths are bytes, and multiples of 512.
 
+pub(crate) mod retry;
 mod vddk;
 
 use std::collections::BTreeMap;

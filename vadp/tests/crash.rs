@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use secrecy::{ExposeSecret, SecretString};
-use vadp::{Backup, Event, Journal, ProtectedVm, VmSelector};
+use vadp::{Backup, BackupOutcome, Event, Flow, Journal, ProtectedVm, VmSelector};
 use vadp_repository::{CheckDepth, Repository, Secret};
 
 use harness::{KEY, MIB, VM, World, connect, kit, vddk};
@@ -33,10 +33,19 @@ async fn child() {
     let journal = Journal::open(folder.join("journal")).unwrap();
     let vddk = vddk(&get("CHILD_USER"), &password);
     let said = Mutex::new(());
+    let receipts = get("CHILD_RECEIPTS").parse().unwrap();
+    // Slow enough to be killed where it is meant to be.
+    let flow = Flow::new()
+        .receipt_every(receipts)
+        .throttle(vadp::Throttle::bytes_per_second(get("CHILD_RATE").parse().unwrap()));
     let outcome = Backup::full(&vm, &repository, &vddk, &journal)
+        .flow(flow)
         .run(|event| {
             let _one_line_at_a_time = said.lock();
-            println!("{}", first_word(&event));
+            match event {
+                Event::DiskProgress { done, .. } => println!("DiskProgress {} MiB", done / MIB),
+                event => println!("{}", first_word(&event)),
+            }
         })
         .await
         .unwrap();
@@ -51,6 +60,11 @@ fn first_word(event: &Event<'_>) -> String {
 }
 
 fn spawn(world: &World) -> Child {
+    spawn_with(world, 4 << 30, u64::MAX)
+}
+
+/// With a receipt after so many bytes, and so many bytes in a second.
+fn spawn_with(world: &World, receipts: u64, rate: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
         .env("VADP_TEST_KIT", kit())
@@ -58,6 +72,8 @@ fn spawn(world: &World) -> Child {
         .env("CHILD_PIN", world.sim.thumbprint_sha256())
         .env("CHILD_USER", world.sim.user())
         .env("CHILD_PASSWORD", world.sim.password().expose_secret())
+        .env("CHILD_RECEIPTS", receipts.to_string())
+        .env("CHILD_RATE", rate.to_string())
         .env("CHILD_FOLDER", world.folder.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -83,13 +99,14 @@ async fn killed_at_any_moment_it_leaves_nothing_that_the_next_run_does_not_mend(
         child.kill().unwrap();
         child.wait().unwrap();
 
-        let next = world.incremental().await.unwrap();
+        let (next, resumed) = next_run(&world).await;
         assert!(next.cleanup_error.is_none());
         world.assert_clean();
         let report = world.repository.check(CheckDepth::Deep).await.unwrap();
         assert!(report.is_ok(), "after {moment}: {report:?}");
         if moment != "SnapshotStarted" {
-            assert_eq!(next.swept.snapshots_removed.len(), 1, "after {moment}: {:?}", next.swept);
+            let settled = next.swept.snapshots_removed.len() + usize::from(resumed);
+            assert_eq!(settled, 1, "after {moment}: {:?}, resumed: {resumed}", next.swept);
         }
     }
     // What was there before is still there, and still right.
@@ -98,6 +115,87 @@ async fn killed_at_any_moment_it_leaves_nothing_that_the_next_run_does_not_mend(
     world.write(0, 0, 8 * MIB, 2);
     world.revert(&before.point).await.unwrap();
     assert_eq!(world.digests(), digests);
+}
+
+/// An incremental backup, and whether it went on where a dead one had stopped.
+async fn next_run(world: &World) -> (BackupOutcome, bool) {
+    let resumed = std::sync::atomic::AtomicBool::new(false);
+    let backup = Backup::incremental(&world.vm, &world.repository, &world.vddk, &world.journal);
+    let run = backup.run(|event| {
+        if let Event::Resumed { .. } = event {
+            resumed.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    (run.await.unwrap(), resumed.into_inner())
+}
+
+/// A run that is killed when two thirds are read, with a receipt for each four MiB.
+async fn killed_in_the_middle(world: &World) -> u64 {
+    let mut child = spawn_with(world, 4 * MIB, 48 * MIB);
+    let reached = tokio::task::block_in_place(|| read_until(&mut child, "DiskProgress 32 MiB"));
+    assert!(reached.is_some(), "the child was never there");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    32
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_killed_is_gone_on_with_and_reads_only_the_rest() {
+    let _alone = ALONE.lock().await;
+    let world = World::new(&[64 * MIB]).await;
+    world.write(0, 0, 48 * MIB, 1);
+    let read = killed_in_the_middle(&world).await;
+    // The guest goes on; the snapshot does not.
+    let digests = world.digests();
+    world.write(0, MIB, 8 * MIB, 2);
+    // The library counts: one request for each chunk. What is read beyond the rest, and one receipt's worth, fails for good.
+    let allowed = 48 - (read - 8);
+    let one_more = sim_store::state::FaultRule {
+        function: "Read".into(),
+        nth: Some(allowed + 1),
+        count: Some(1000),
+        code: 16000,
+        ..Default::default()
+    };
+    world.sim.add_vddk_fault(one_more).unwrap();
+    let (next, resumed) = next_run(&world).await;
+    world.sim.clear_faults().unwrap();
+    assert!(resumed);
+    assert!(next.swept.snapshots_removed.is_empty(), "{:?}", next.swept);
+    let disk = &next.disks[0];
+    assert_eq!(disk.read + disk.resumed * MIB, 48 * MIB);
+    assert!(disk.resumed >= read - 8, "only {} chunks were resumed", disk.resumed);
+    world.assert_clean();
+    let left: Vec<_> = std::fs::read_dir(world.folder.path().join("journal")).unwrap().collect();
+    assert!(
+        left.iter().all(|file| !file.as_ref().unwrap().path().to_string_lossy().contains("resume")),
+        "{left:?}"
+    );
+    assert!(world.repository.check(CheckDepth::Deep).await.unwrap().is_ok());
+    // It is the disk of the moment of the snapshot, and the next backup goes on from there.
+    let later = world.digests();
+    let incremental = world.incremental().await.unwrap();
+    assert!(matches!(incremental.disks[0].decision, vadp::cbt::Decision::Incremental(_)));
+    world.power_off().await;
+    world.revert(&next.point).await.unwrap();
+    assert_eq!(world.digests(), digests);
+    world.revert(&incremental.point).await.unwrap();
+    assert_eq!(world.digests(), later);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_snapshot_is_gone_finds_its_chunks_stored() {
+    let _alone = ALONE.lock().await;
+    let world = World::new(&[64 * MIB]).await;
+    world.write(0, 0, 48 * MIB, 1);
+    let read = killed_in_the_middle(&world).await;
+    world.vm.vm().remove_all_snapshots_task(Some(true), None).await.unwrap().wait().await.unwrap();
+    let (next, resumed) = next_run(&world).await;
+    assert!(!resumed);
+    let disk = &next.disks[0];
+    assert_eq!((disk.read, disk.resumed), (48 * MIB, 0));
+    assert!(disk.summary.dedup_chunks >= read - 8, "{:?}", disk.summary);
+    world.assert_clean();
 }
 
 async fn peak_of(size: u64, pieces: u64, piece: u64) -> (u64, u64) {

@@ -15,6 +15,8 @@ mod bad_input;
 mod capture;
 #[path = "workflow/eligibility.rs"]
 mod eligibility;
+#[path = "workflow/flow.rs"]
+mod flow;
 #[path = "workflow/held.rs"]
 mod held;
 #[path = "workflow/journey.rs"]

@@ -11,6 +11,7 @@ use crate::format::point::{MAX_BYTES, PointHead, SealedPoint};
 use crate::ids::{MachineId, Origin, PointId, RepositoryId};
 use crate::read::point::{PointDisk, RestorePoint};
 use crate::repository::{POINTS, Repository, Shared, id_of, point_name};
+use crate::write::PointDraft;
 
 /// Bytes that are read of a point at first; most heads are shorter.
 const FIRST_READ: u64 = 4096;
@@ -160,6 +161,13 @@ impl PointInfo {
     /// What the point and all its copies have in common; `repository` is the one that it is in.
     pub(crate) fn identity(&self, repository: RepositoryId) -> Origin {
         self.origin.unwrap_or(Origin { repository, point: self.id })
+    }
+
+    /// What a [`BackupStore`](crate::BackupStore) shows of a point that it was given as `draft`, with the disks in the order in which
+    /// they were begun.
+    pub fn of_draft(id: PointId, draft: PointDraft, disks: Vec<PointDisk>) -> Self {
+        let PointDraft { machine, created, tags, origin } = draft;
+        Self { id, machine, created, tags, disks, origin }
     }
 
     pub(crate) fn new(id: PointId, head: PointHead) -> Self {

@@ -126,6 +126,26 @@ impl DiskMap {
         AllocatedChunks { map: self.clone(), next: 0 }
     }
 
+    /// The chunks of a range of them that hold data, in rising order, 8 bytes each.
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry).
+    pub(crate) async fn data_in(&self, range: Range<u64>) -> Result<Vec<u64>> {
+        let end = range.end.min(self.chunk_count());
+        let (mut next, mut chunks) = (range.start, Vec::new());
+        while next < end {
+            let (number, from) = page_and_slot(next);
+            let first = u64::from(number) * PAGE_SLOTS as u64;
+            let within = (end - first).min(PAGE_SLOTS as u64) as usize;
+            if let Some(page) = self.page(number).await? {
+                let data = (from..within).filter(|&slot| !page.get(slot).is_zero());
+                chunks.extend(data.map(|slot| first + slot as u64));
+            }
+            next = first + PAGE_SLOTS as u64;
+        }
+        Ok(chunks)
+    }
+
     /// The chunks whose bytes differ between two maps of the same repository, in rising order. Where one disk is shorter, the missing
     /// bytes count as zeros. Pages that are the same in both are not read.
     ///

@@ -16,6 +16,7 @@ use crate::read::list::PointInfo;
 use crate::read::map::DiskMap;
 use crate::repository::{Repository, Shared, load, point_name};
 use crate::summary::DiskSummary;
+use crate::write::DiskSpec;
 
 /// A disk of a restore point, as a listing shows it.
 #[non_exhaustive]
@@ -147,6 +148,12 @@ impl fmt::Debug for RestorePoint {
 }
 
 impl PointDisk {
+    /// What a [`BackupStore`](crate::BackupStore) shows of a disk that it was given.
+    pub fn of_spec(spec: DiskSpec, parent: Option<PointId>, summary: DiskSummary) -> Self {
+        let DiskSpec { key, capacity_bytes } = spec;
+        Self { key, capacity_bytes, parent, summary }
+    }
+
     pub(crate) fn new(head: DiskHead) -> Self {
         let DiskHead { key, capacity, parent, counters } = head;
         Self { key, capacity_bytes: capacity, parent, summary: DiskSummary::from_counters(counters) }

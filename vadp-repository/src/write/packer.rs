@@ -48,11 +48,14 @@ impl Packers {
 
     /// Stores the open packs.
     pub(crate) async fn flush(&self, shared: &Arc<Shared>) -> Result<Vec<PackRecord>> {
-        let mut records = Vec::new();
-        for packer in [&self.data, &self.pages] {
-            records.extend(Packer::flush(packer, shared).await?);
-        }
+        let mut records = self.flush_data(shared).await?;
+        records.extend(Packer::flush(&self.pages, shared).await?);
         Ok(records)
+    }
+
+    /// Stores the open pack of chunks.
+    pub(crate) async fn flush_data(&self, shared: &Arc<Shared>) -> Result<Vec<PackRecord>> {
+        Packer::flush(&self.data, shared).await
     }
 }
 

@@ -122,6 +122,13 @@ impl Run {
         self.write_index(1).await
     }
 
+    /// Stores what is open of the data, and names it in the index: after a crash another run finds it there.
+    pub(super) async fn checkpoint(self: &Arc<Self>) -> Result<()> {
+        let records = self.packers.flush_data(&self.shared).await?;
+        self.unindexed.lock().await.extend(records);
+        self.write_index(1).await
+    }
+
     /// Fails when something that the point needs cannot be relied on any more. See docs/repository-format.md, "Write order" step 3.
     pub(super) async fn verify(&self, body: &PointBody) -> Result<()> {
         let used = lock(&self.used).clone();

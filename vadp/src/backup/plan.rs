@@ -54,11 +54,11 @@ impl Backup<'_> {
             false => self.latest().await?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let signs = cbt::signs_since(self.vm, parent.as_ref()).await?;
+        let signs = cbt::signs_since(self.vm, parent.as_deref()).await?;
         let is_tracked = config.change_tracking_enabled.unwrap_or(false);
         let mut planned = Vec::new();
         for found in disks {
-            let judged = cbt::judge(&found, parent.as_ref(), is_tracked, &signs, self.full)?;
+            let judged = cbt::judge(&found, parent.as_deref(), is_tracked, &signs, self.full).await?;
             planned.push(PlannedDisk {
                 key: found.key,
                 label: found.label,

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::DiskReader;
+use vadp_repository::{Chunk, StoredDisk};
 
 use super::ChangedMap;
 use crate::compare::{chunks_of_interest, current, matches};
 use crate::error::Error;
+use crate::extent::{ByteRange, Extents};
 use crate::pipeline::{READ_AHEAD, windows};
 use crate::transport::DiskSource;
 
@@ -46,14 +48,19 @@ impl Default for Audit {
 }
 
 impl Audit {
-    /// Compares a share of what is not in `changed` with `parent`.
+    /// Whether a chunk of which a part has changed may be taken from the parent for the rest.
+    pub(crate) fn trusts_parts(self) -> bool {
+        self != Self::All
+    }
+
+    /// Compares a share of what is not in `changed` with `parent`. Of chunks in which something has changed that is the rest of them.
     ///
     /// # Errors
     /// When the disk or the parent's map cannot be read.
     pub(crate) async fn run(
         self,
         source: &dyn DiskSource,
-        parent: &DiskReader,
+        parent: &dyn StoredDisk,
         changed: &ChangedMap,
     ) -> Result<Audited, Error> {
         let mut seen = Audited::default();
@@ -70,13 +77,18 @@ impl Audit {
         let told: BTreeSet<u64> = changed.changed().chunks(u64::from(parent.chunk_size())).collect();
         for part in parts {
             let (allocated, mut chunks) = chunks_of_interest(source, parent, part).await?;
-            chunks.retain(|chunk| !told.contains(chunk));
+            // With `All` they are read whole and stored as they are.
+            chunks.retain(|chunk| self.trusts_parts() || !told.contains(chunk));
             random.choose(&mut chunks, each);
             let compared = futures::stream::iter(chunks).map(|chunk| {
-                let allocated = &allocated;
+                let (allocated, told) = (&allocated, &told);
                 async move {
                     let (range, now) = current(source, parent, allocated, chunk).await?;
-                    Ok::<_, Error>((chunk, range, matches(parent, chunk, now.as_ref()).await?))
+                    let is_same = match told.contains(&chunk) {
+                        true => rest_matches(parent, chunk, range, now.as_ref(), changed.changed()).await?,
+                        false => matches(parent, chunk, now.as_ref()).await?,
+                    };
+                    Ok::<_, Error>((chunk, range, is_same))
                 }
             });
             let mut compared = compared.buffered(READ_AHEAD);
@@ -90,6 +102,30 @@ impl Audit {
         }
         Ok(seen)
     }
+}
+
+/// Whether a chunk is as in the parent but for what has changed of it. `None` stands for zeros.
+async fn rest_matches(
+    parent: &dyn StoredDisk,
+    chunk: u64,
+    range: ByteRange,
+    now: Option<&Bytes>,
+    changed: &Extents,
+) -> Result<bool, Error> {
+    let before = parent.read_chunk(chunk).await;
+    let before = before.map_err(|e| Error::repository(format!("reading chunk {chunk} of the parent"), e))?;
+    let part = |bytes: &Bytes, piece: ByteRange| -> Option<Bytes> {
+        let from = usize::try_from(piece.start() - range.start()).ok()?;
+        let to = usize::try_from(piece.end() - range.start()).ok()?;
+        (to <= bytes.len()).then(|| bytes.slice(from..to))
+    };
+    let is_zero = |bytes: Option<Bytes>| bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+    Ok(changed.gaps(range).into_iter().all(|piece| match (now, &before) {
+        (None, Chunk::Zero) => true,
+        (Some(now), Chunk::Zero) => is_zero(part(now, piece)),
+        (None, Chunk::Data(before)) => is_zero(part(before, piece)),
+        (Some(now), Chunk::Data(before)) => part(now, piece) == part(before, piece),
+    }))
 }
 
 /// Enough randomness to look elsewhere in each run; nothing depends on nobody guessing it.

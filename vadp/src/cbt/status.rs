@@ -1,6 +1,6 @@
 //! How the tracking of a machine stands, and whether it tells the truth: for people, outside of a backup.
 
-use vadp_repository::RestorePoint;
+use vadp_repository::StoredPoint;
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 
 use super::{Answer, Audit, ChangeId, Decision, Signs, query};
@@ -64,32 +64,32 @@ pub struct AuditedDisk {
 ///
 /// # Errors
 /// When the machine or the restore point cannot be read.
-pub async fn status(vm: &ProtectedVm, latest: Option<&RestorePoint>) -> Result<Status, Error> {
+pub async fn status(vm: &ProtectedVm, latest: Option<&dyn StoredPoint>) -> Result<Status, Error> {
     let config = vm.config().await?;
     let enabled = config.change_tracking_enabled.unwrap_or(false);
     let signs = signs_since(vm, latest).await?;
     let mut disks = Vec::new();
     for found in machine::disks(&config) {
-        disks.push(judge(&found, latest, enabled, &signs, false)?);
+        disks.push(judge(&found, latest, enabled, &signs, false).await?);
     }
     Ok(Status { enabled, signs, disks })
 }
 
 /// What stands against believing the machine's tracking since `point`.
-pub(crate) async fn signs_since(vm: &ProtectedVm, point: Option<&RestorePoint>) -> Result<Signs, Error> {
+pub(crate) async fn signs_since(vm: &ProtectedVm, point: Option<&dyn StoredPoint>) -> Result<Signs, Error> {
     let since = point.map(MachineMetadata::of).transpose()?.and_then(|metadata| metadata.taken());
     Signs::read(vm, since).await
 }
 
 /// A disk of the machine's own configuration, which need not tell a change id.
-pub(crate) fn judge(
+pub(crate) async fn judge(
     disk: &DiskConfig,
-    latest: Option<&RestorePoint>,
+    latest: Option<&dyn StoredPoint>,
     enabled: bool,
     signs: &Signs,
     full: bool,
 ) -> Result<TrackedDisk, Error> {
-    let before = in_parent(latest, disk)?;
+    let before = in_parent(latest, disk).await?;
     let restore_point_id = before.as_ref().and_then(|(_, metadata)| metadata.parsed_change_id());
     let mut judged = disk.clone();
     if enabled && judged.change_id.is_none() {
@@ -114,7 +114,7 @@ pub(crate) fn judge(
 /// Those of the snapshot, the queries and the disks.
 pub async fn audit(
     vm: &ProtectedVm,
-    point: &RestorePoint,
+    point: &dyn StoredPoint,
     transport: &Vddk,
     journal: &Journal,
     share: Audit,
@@ -141,14 +141,14 @@ pub async fn audit(
 
 async fn one(
     vm: &ProtectedVm,
-    point: &RestorePoint,
+    point: &dyn StoredPoint,
     transport: &Vddk,
     snapshot: &VirtualMachineSnapshot,
     disk: &DiskConfig,
     signs: &Signs,
     share: Audit,
 ) -> Result<AuditedDisk, Error> {
-    let parent = in_parent(Some(point), disk)?;
+    let parent = in_parent(Some(point), disk).await?;
     let decision = decide(false, disk, parent.as_ref(), signs);
     let (key, label) = (disk.key, disk.label.clone());
     let unasked = |decision| AuditedDisk { key, label: label.clone(), decision, compared: 0, lie: None };
@@ -160,7 +160,7 @@ async fn one(
         Answer::Refused(fault) => return Ok(unasked(Decision::Full(super::Reason::Refused { fault }))),
     };
     let source = transport.open_source(vm, snapshot.moref().value(), &disk.file_name).await?;
-    let seen = share.run(&*source, reader, &changed).await;
+    let seen = share.run(&*source, &**reader, &changed).await;
     source.close().await?;
     let seen = seen?;
     Ok(AuditedDisk { compared: seen.bytes, lie: seen.lie, ..unasked(decision) })

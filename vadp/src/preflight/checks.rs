@@ -388,7 +388,7 @@ pub(super) async fn repository(preflight: &Preflight<'_>, findings: &mut Vec<Fin
     let Some(repository) = preflight.repository else { return };
     let found = async {
         let machine = stored::machine_id(preflight.vm.identity())?;
-        repository.latest(&machine).await.map_err(|e| Error::repository(repository.location(), e))
+        repository.latest(&machine).await.map_err(|e| Error::repository(repository.describe(), e))
     };
     findings.push(match found.await {
         Ok(Some(point)) => {

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use vadp_repository::{Chunk, DiskReader};
+use vadp_repository::{Chunk, StoredDisk};
 
 use super::{DiskPlan, Restore, RestoredDisk};
 use crate::compare::{chunks_of_interest, current, matches};
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
 use crate::pipeline::{READ_AHEAD, windows};
-use crate::progress::{Event, Phase, Report};
+use crate::progress::{Event, Meter, Phase, Report};
 use crate::transport::{DiskSink, DiskSource};
 
 /// Brings one disk back, and proves it.
@@ -25,12 +25,12 @@ pub(super) async fn revert(
         return Err(Error::new(ErrorKind::NotEligible, context));
     }
     report.tell(Event::DiskOpened { key, capacity });
-    let written = write(&*sink, &plan.reader, key, report).await?;
+    let written = write(&*sink, &*plan.reader, key, report).await?;
     sink.flush().await?;
     (sink as Box<dyn DiskSource>).close().await?;
     // Read back over another connection: what comes cannot be out of a buffer of the one that wrote.
     let source = restore.transport.open_for_verification(restore.vm, path).await?;
-    let verified = verify(&*source, &plan.reader, key, report).await?;
+    let verified = verify(&*source, &*plan.reader, key, report).await?;
     source.close().await?;
     if verified != capacity {
         let context = format!("{verified} of {capacity} bytes of {path} were verified");
@@ -43,11 +43,11 @@ pub(super) async fn revert(
 /// Compares every chunk with the restore point and writes those that differ.
 async fn write(
     sink: &dyn DiskSink,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     key: i32,
     report: &Report<'_>,
 ) -> Result<u64, Error> {
-    let mut written = 0;
+    let (mut written, mut meter) = (0, Meter::new());
     let total = sink.capacity();
     for window in windows(total) {
         let (allocated, chunks) = chunks_of_interest(sink, reader, window).await?;
@@ -61,17 +61,17 @@ async fn write(
                 sink.write(range.start(), data).await?;
                 written += range.length();
             }
-            report.tell(Event::DiskProgress { key, phase: Phase::Write, done: range.end(), total });
+            report.tell(meter.event(key, Phase::Write, range.end(), total));
         }
     }
-    report.tell(Event::DiskProgress { key, phase: Phase::Write, done: total, total });
+    report.tell(meter.event(key, Phase::Write, total, total));
     Ok(written)
 }
 
 /// The bytes that have to be written to a chunk, or `None` when it is right as it is.
 async fn difference(
     sink: &dyn DiskSink,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     allocated: &Extents,
     chunk: u64,
 ) -> Result<(ByteRange, Option<Bytes>), Error> {
@@ -92,11 +92,11 @@ async fn difference(
 /// Reads everything back. Returns the number of bytes that are known to be right.
 async fn verify(
     source: &dyn DiskSource,
-    reader: &DiskReader,
+    reader: &dyn StoredDisk,
     key: i32,
     report: &Report<'_>,
 ) -> Result<u64, Error> {
-    let mut verified = 0;
+    let (mut verified, mut meter) = (0, Meter::new());
     let total = source.capacity();
     for window in windows(total) {
         let (allocated, chunks) = chunks_of_interest(source, reader, window).await?;
@@ -116,10 +116,10 @@ async fn verify(
                 );
                 return Err(Error::new(ErrorKind::Verification, context));
             }
-            report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: range.end(), total });
+            report.tell(meter.event(key, Phase::Verify, range.end(), total));
         }
         verified += window.length();
     }
-    report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: total, total });
+    report.tell(meter.event(key, Phase::Verify, total, total));
     Ok(verified)
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -243,6 +244,10 @@ impl DiskSource for VddkDisk {
         async move {
             let closed = blocking(move || {
                 let VddkDisk { disk, connection, .. } = *self;
+                // A call that was given up may be under way yet. It ends by itself, and then the disk is ours alone.
+                while Arc::strong_count(&disk) > 1 {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
                 if let Some(disk) = Arc::into_inner(disk) {
                     disk.close()?;
                 }

@@ -124,7 +124,7 @@ async fn what_was_set_on_the_machine_comes_back() {
 
     let done = world.full().await.unwrap();
     assert!(done.not_captured.is_empty(), "{:?}", done.not_captured);
-    let capsule = Capsule::of(&done.point).unwrap();
+    let capsule = Capsule::of(&done.point).await.unwrap();
     let parts = &capsule.machine.parts;
 
     let essentials = parts.essentials.get().unwrap();
@@ -220,7 +220,7 @@ async fn what_may_not_be_read_is_missing_and_costs_the_backup_only_where_it_is_r
         .collect();
     assert_eq!(refused, [PartName::Vmx, PartName::Nvram, PartName::Policies], "{:?}", done.not_captured);
     assert_eq!(done.not_captured.len(), refused.len(), "{:?}", done.not_captured);
-    let parts = Capsule::of(&done.point).unwrap().machine.parts;
+    let parts = Capsule::of(&done.point).await.unwrap().machine.parts;
     assert!(parts.vmx.get().is_none() && parts.essentials.get().is_some());
     // The preflight has said so beforehand.
     let preflight = Preflight::backup(&world.vm).disk_port(None);
@@ -241,7 +241,7 @@ async fn what_may_not_be_read_is_missing_and_costs_the_backup_only_where_it_is_r
     let world = world_of(&role(&[BACKUP, CAPTURE])).await;
     let done = world.full().await.unwrap();
     assert!(done.not_captured.is_empty(), "the privileges that are named suffice: {:?}", done.not_captured);
-    let nvram = Capsule::of(&done.point).unwrap().machine.parts.nvram;
+    let nvram = Capsule::of(&done.point).await.unwrap().machine.parts.nvram;
     assert_eq!(nvram, Part::Captured(None), "it was never on, so there is no file");
 }
 
@@ -254,7 +254,7 @@ async fn a_host_alone_has_less_and_says_so() {
         missing,
         [PartName::Tags, PartName::Attributes, PartName::Policies].map(|name| (name, Why::NotOnThisServer))
     );
-    let parts = Capsule::of(&done.point).unwrap().machine.parts;
+    let parts = Capsule::of(&done.point).await.unwrap().machine.parts;
     assert!(parts.vmx.get().is_some());
     assert_eq!(parts.drs, Part::Captured(None));
 }
@@ -276,6 +276,6 @@ async fn what_could_not_be_made_anew_is_told() {
     let done = backup.exclude([left_out]).run(|_| ()).await.unwrap();
     let lost: Vec<&str> = done.losses.iter().map(|loss| loss.subject.as_str()).collect();
     assert_eq!(lost, ["Hard disk 2"], "{:?}", done.losses);
-    let metadata = Capsule::of(&done.point).unwrap().machine;
+    let metadata = Capsule::of(&done.point).await.unwrap().machine;
     assert_eq!(metadata.losses.unwrap(), done.losses);
 }

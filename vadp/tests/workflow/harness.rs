@@ -11,7 +11,7 @@ use vadp::{
     Backup, BackupOutcome, Error, Journal, ProtectedVm, Restore, RestoreOutcome, Vddk, VddkCredentials,
     VmSelector,
 };
-use vadp_repository::{InitOptions, Repository, RestorePoint, Secret};
+use vadp_repository::{InitOptions, Repository, Secret, StoredPoint};
 use vim_api::Client;
 use vixdisklib::{Library, LibraryOptions};
 use vsphere_sim::{Builder, DiskSpec, FaultRule, Sim, VmSpec};
@@ -120,7 +120,7 @@ impl World {
         self.vm.vm().power_off_vm_task().await.unwrap().wait().await.unwrap();
     }
 
-    pub(crate) async fn revert(&self, point: &RestorePoint) -> Result<RestoreOutcome, Error> {
+    pub(crate) async fn revert(&self, point: &dyn StoredPoint) -> Result<RestoreOutcome, Error> {
         Restore::revert(point, &self.vm, &self.vddk, &self.journal).plan().await?.run(|_| ()).await
     }
 

@@ -117,9 +117,15 @@ async fn a_template_is_a_machine_for_its_backup_alone() {
         _ = run => panic!("it ended"),
     }
     assert!(!is_template().await);
+    // Its snapshot goes by itself; the template is for the next run.
+    let mut patience = 1000;
+    while world.journal.entries().unwrap().len() > 1 && patience > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        patience -= 1;
+    }
     let swept = Sweeper::new(&world.journal).sweep(&world.client).await;
     let swept = swept.unwrap_or_else(|error| panic!("{}", story(&error)));
-    assert_eq!((swept.snapshots_removed.len(), swept.templates.len()), (1, 1), "{swept:?}");
+    assert_eq!((swept.snapshots_removed.len(), swept.templates.len()), (0, 1), "{swept:?}");
     assert!(is_template().await);
     world.assert_clean();
 }

@@ -81,7 +81,7 @@ async fn tracking_is_looked_at_and_audited_without_a_backup() {
     assert!(status.enabled);
     assert_eq!(status.disks[0].decision, Decision::Full(Reason::NoParent));
     let full = world.full().await.unwrap();
-    let status = cbt::status(&world.vm, Some(&full.point)).await.unwrap();
+    let status = cbt::status(&world.vm, Some(&*full.point)).await.unwrap();
     assert!(matches!(status.disks[0].decision, Decision::Incremental(_)), "{status:?}");
     assert!(status.disks[0].restore_point_id.is_some());
 
