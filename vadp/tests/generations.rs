@@ -170,9 +170,21 @@ impl Life {
     }
 
     /// What a backup had asked for when it was dropped goes on, and the server lets nobody else in meanwhile.
+    /// Waits until nothing goes on any more. What a dropped backup gives back is several tasks, one after the other.
     async fn wait_for_tasks(&self) {
-        for task in self.world.vm.vm().get(VirtualMachine::RECENT_TASK).await.unwrap().unwrap_or_default() {
-            let _ = vim_api::Task::<()>::new(self.world.client.clone(), task).wait().await;
+        let mut quiet = 0;
+        while quiet < 10 {
+            let tasks =
+                self.world.vm.vm().get(VirtualMachine::RECENT_TASK).await.unwrap().unwrap_or_default();
+            quiet += 1;
+            for task in tasks {
+                let task = vim_api::Task::<()>::new(self.world.client.clone(), task);
+                let state = task.info().await.map(|info| info.state);
+                if matches!(state, Ok(t::TaskInfoState::Queued | t::TaskInfoState::Running)) {
+                    quiet = 0;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
         }
     }
 

@@ -14,8 +14,9 @@ use crate::index::Index;
 /// Index objects that are read at a time.
 const READ_AHEAD: usize = 4;
 
-/// How often the index is listed anew when objects vanish while they are loaded: each time a prune has ended meanwhile.
-const ATTEMPTS: usize = 5;
+/// How often the index is listed anew when objects vanish while they are loaded: each time a prune has ended meanwhile. A slow
+/// reader may meet several in a row.
+const ATTEMPTS: usize = 20;
 
 /// Loads the index objects that have appeared since the last time.
 pub(crate) async fn refresh(shared: &Arc<Shared>) -> Result<()> {

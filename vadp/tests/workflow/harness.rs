@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use secrecy::SecretString;
 use sim_store::Disk;
@@ -140,7 +141,9 @@ impl World {
 }
 
 pub(crate) async fn connect(url: &str, thumbprint: &str, user: &str, password: &SecretString) -> Client {
-    let client = Client::connect(url).thumbprint(thumbprint.parse().unwrap()).await.unwrap();
+    // A fault may be that no answer comes, and a test should not wait for it as long as a program would.
+    let client = Client::connect(url).answer_timeout(Duration::from_secs(25));
+    let client = client.thumbprint(thumbprint.parse().unwrap()).await.unwrap();
     client.login(user, password).await.unwrap();
     client
 }
