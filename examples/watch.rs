@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use vim_api::mo::VirtualMachine;
+use vim_api::types::VirtualMachinePowerState;
 use vim_api::{Change, Client, MoRef};
 
 const PAUSE: Duration = Duration::from_millis(300);
@@ -52,7 +53,9 @@ async fn main() -> anyhow::Result<()> {
         }
         if updates.is_in_sync() && !is_stirred {
             is_stirred = true;
-            let vm = updates.objects().next().map(|vm| vm.object().clone());
+            let on =
+                |vm: &MoRef<VirtualMachine>| state(&updates, vm) == Some(VirtualMachinePowerState::PoweredOn);
+            let vm = updates.objects().map(|vm| vm.object().clone()).find(on);
             tokio::spawn(stir(client.clone(), vm));
         }
     }
@@ -62,14 +65,18 @@ async fn main() -> anyhow::Result<()> {
 
 fn line(updates: &vim_api::Updates<VirtualMachine>, vm: &MoRef<VirtualMachine>) -> String {
     let seen = |path| updates.get(vm).and_then(|vm| vm.get::<String>(path).ok().flatten());
-    let state = updates.get(vm).and_then(|vm| {
-        vm.get::<vim_api::types::VirtualMachinePowerState>("runtime.powerState").ok().flatten()
-    });
-    let state = state.map_or_else(String::new, |state| state.to_string());
+    let state = state(updates, vm).map_or_else(String::new, |state| state.to_string());
     format!("{} {} {state}", vm.value(), seen("name").unwrap_or_default())
 }
 
-/// Goes on until the program ends: a server may tell two changes as one, and of an off and an on nothing is left then.
+fn state(
+    updates: &vim_api::Updates<VirtualMachine>,
+    vm: &MoRef<VirtualMachine>,
+) -> Option<VirtualMachinePowerState> {
+    updates.get(vm)?.get("runtime.powerState").ok().flatten()
+}
+
+/// Turns a machine that is on off and on. Goes on until the program ends: a server may tell two changes as one, and of an off and an on nothing is left then.
 async fn stir(client: Client, vm: Option<MoRef<VirtualMachine>>) -> Result<(), vim_api::Error> {
     let Some(vm) = vm.map(|vm| client.bind(&vm)) else { return Ok(()) };
     loop {

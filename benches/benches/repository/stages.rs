@@ -44,6 +44,9 @@ pub(crate) fn figures(folder: &Path, image: &Image, figures: &mut Map<String, Va
     best.print();
     keep(figures, "ingest_vs_slowest_stage", best.slowest("ingest: ") / best.of("ingest"));
     keep(figures, "restore_vs_slowest_stage", best.slowest("restore: ") / best.of("restore"));
+    // What all stages take one after the other, each on all processors: no order of them is faster where none of them waits.
+    keep(figures, "ingest_vs_all_stages", best.sum("ingest: ") / best.of("ingest"));
+    keep(figures, "restore_vs_all_stages", best.sum("restore: ") / best.of("restore"));
     keep(figures, "ingest_mb_s", BYTES as f64 / 1e6 / best.of("ingest"));
     keep(figures, "restore_mb_s", BYTES as f64 / 1e6 / best.of("restore"));
     Ok(())
@@ -66,11 +69,15 @@ impl Table {
     }
 
     fn slowest(&self, prefix: &str) -> f64 {
-        self.0
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(_, seconds)| *seconds)
-            .fold(0.0, f64::max)
+        self.all(prefix).fold(0.0, f64::max)
+    }
+
+    fn sum(&self, prefix: &str) -> f64 {
+        self.all(prefix).sum()
+    }
+
+    fn all(&self, prefix: &str) -> impl Iterator<Item = f64> {
+        self.0.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(_, seconds)| *seconds)
     }
 
     fn print(&self) {
