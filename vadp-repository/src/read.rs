@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::codec;
 use crate::crypto::Content;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::pack;
 use crate::ids::ChunkId;
 use crate::index::Place;
@@ -34,7 +34,7 @@ impl Shared {
     pub(crate) async fn fetch(self: &Arc<Self>, content: Content, id: ChunkId) -> Result<Bytes> {
         match self.fetch_indexed(content, id).await {
             // A prune may have moved the chunk since the index was loaded, or the cache of the index be of no use.
-            Err(error) if error.is_damage() || self.index().is_spoilt() => {
+            Err(error) if error.is_damage() || self.beyond().is_some() || self.index().is_spoilt() => {
                 let before = self.index().places(content, &id).ok();
                 load::refresh(self).await?;
                 let after = self.index().places(content, &id)?;
@@ -66,15 +66,17 @@ impl Shared {
             Content::Page => "a map page",
         };
         let damaged = self.index().damaged().len();
-        let why = match damaged {
-            0 => String::new(),
-            _ if self.has_beyond() => {
-                " (index objects are sealed with a newer key or written by a newer program: open the repository again)"
-                    .to_owned()
+        let (kind, why) = match (self.beyond(), damaged) {
+            // It may well be there, for others to read.
+            (Some(kind), _) => {
+                let why = "index objects are sealed with a newer key or written by a newer program: open the repository again";
+                (kind, format!(" ({why})"))
             }
-            _ => format!(" ({damaged} index objects are damaged)"),
+            (None, 0) => (ErrorKind::Damaged, String::new()),
+            (None, damaged) => (ErrorKind::Damaged, format!(" ({damaged} index objects are damaged)")),
         };
-        Error::damaged(format!("{what} is missing: the index names no pack that holds it{why}")).at_chunk(id)
+        Error::new(kind, format!("{what} is missing: the index names no pack that holds it{why}"))
+            .at_chunk(id)
     }
 
     async fn fetch_at(self: &Arc<Self>, content: Content, place: Place) -> Result<Bytes> {

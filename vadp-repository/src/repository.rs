@@ -301,8 +301,9 @@ impl Shared {
         *self.beyond.write().unwrap_or_else(PoisonError::into_inner) = Some((kind, why));
     }
 
-    pub(crate) fn has_beyond(&self) -> bool {
-        self.beyond.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// The kind of the error that says so, if there is such an object.
+    pub(crate) fn beyond(&self) -> Option<ErrorKind> {
+        self.beyond.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(kind, _)| *kind)
     }
 
     /// Fails when the index has objects that are beyond this keyring or program, so that it cannot be said what is in the repository.

@@ -100,7 +100,15 @@ impl Run {
     /// # Errors
     /// `Damaged` when no pack that can be relied on holds it.
     pub(super) fn reuse(&self, content: Content, id: ChunkId) -> Result<Place> {
-        let place = self.usable_place(content, id)?.ok_or_else(|| self.shared.not_indexed(content, id))?;
+        let Some(place) = self.usable_place(content, id)? else {
+            return Err(match self.shared.index().places(content, &id)?.first() {
+                Some(place) => {
+                    let message = "the parent builds on a pack that is missing, cut, or about to be pruned: back up in full";
+                    Error::damaged(message).at_pack(place.pack).at_chunk(id)
+                }
+                None => self.shared.not_indexed(content, id),
+            });
+        };
         lock(&self.used).insert(place.pack);
         Ok(place)
     }

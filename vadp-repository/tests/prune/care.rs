@@ -175,8 +175,12 @@ impl Life {
         let written = back_up(&repo, &format!("machine {machine}"), &image, known.time).await;
         let (id, what) = match written {
             Ok(id) => (id, "backup"),
-            // The parent has a loss, which must not be handed on.
-            Err(error) if error.is_damage() && !self.here.lost.is_empty() => {
+            // The parent has a loss, which must not be handed on. Or it had one, and a prune that did not know what it needs has marked
+            // its packs before it became whole again: until the next prune nothing may build on them.
+            Err(error)
+                if error.is_damage()
+                    && (!self.here.lost.is_empty() || error.to_string().contains("about to be pruned")) =>
+            {
                 (back_up_all(&repo, &known).await.unwrap(), "backup in full")
             }
             // The parent is sealed with a newer key.
