@@ -36,11 +36,12 @@ fuzz_target!(|bytes: &[u8]| {
         let length = span.length.min(buffer.len() as u64) as usize;
         let _ = disk.read_exact_at(&mut buffer[..length], span.offset);
     }
-    let _ = vmdk::check(&folder, "a.vmdk", &options, true);
+    let is_clean = vmdk::check(&folder, "a.vmdk", &options, true).is_ok_and(|report| report.is_clean());
     if let Ok(disk) = options.clone().writable(true).open(&folder, "a.vmdk") {
         let length = disk.capacity().min(5000) as usize;
         let written = disk.write_all_at(&vec![7; length], 0).and_then(|()| disk.flush());
-        if written.is_ok() {
+        // Where tables say that a grain lies in a table, writing the one is writing the other; the check says so.
+        if written.is_ok() && is_clean {
             let read = disk.read_exact_at(&mut buffer[..length], 0);
             assert!(read.is_ok() && buffer[..length].iter().all(|byte| *byte == 7), "what was written is read again");
         }
