@@ -9,7 +9,6 @@ use crate::crypto::Content;
 use crate::error::Result;
 use crate::format::pack::{MAX_BYTES, PackRecord, parse_pack};
 use crate::ids::{ChunkId, PackId, PointId};
-use crate::index::Place;
 use crate::read::open_point;
 use crate::repository::{Repository, Shared, pack_name};
 
@@ -91,16 +90,16 @@ fn judge(shared: &Shared, examined: &Examined) -> Result<(Vec<PackRepair>, Salva
     let mut salvage = Salvage::new();
     let mut saved: HashSet<(Content, ChunkId)> = HashSet::new();
     let mut bad = Vec::new();
-    for entry in index.entries()? {
-        let (pack, entry) = entry?;
+    for listed in index.rows()? {
+        let listed = listed?;
+        let (pack, place) = (listed.pack, listed.place());
         if !problems.contains_key(&pack.pack) {
             continue;
         }
-        let place = Place { pack: pack.pack, header: pack.header, entry };
         match state.is_good(&place) {
             false => bad.push((pack.content, place)),
-            true if is_elsewhere(pack.content, &entry.id)? => {}
-            true if saved.insert((pack.content, entry.id)) => {
+            true if is_elsewhere(pack.content, &place.entry.id)? => {}
+            true if saved.insert((pack.content, place.entry.id)) => {
                 salvage.entry(pack.pack).or_default().push((pack.content, place));
             }
             true => {}

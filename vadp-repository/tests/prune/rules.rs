@@ -288,6 +288,32 @@ async fn many_index_objects_become_one() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_too_large_to_be_held_at_once_is_written_in_parts() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    for time in 1..=40 {
+        back_up(&repo, "web", &[time as u8, time as u8 + 100, 1, 0, 0, 0], time).await.unwrap();
+    }
+    store.advance(GRACE * 2);
+    // All of the packs are small, and merged. What was in two of them counts in one.
+    let before = repo.statistics().await.unwrap();
+    let report = prune(&store, options(|_| {})).await.unwrap();
+    assert!(report.packs_merged >= 80 && report.packs_rewritten == 0, "{report:?}");
+    assert!((2..10).contains(&count(&store, "index")), "{} objects", count(&store, "index"));
+    assert_eq!(verify_all(&repo).await.len(), 40);
+    let after = open(&store).await.unwrap().statistics().await.unwrap();
+    assert_eq!((after.chunks, after.pages), (before.chunks, before.pages));
+    // When the old packs have gone, every chunk is there once, and the index says no more than that.
+    settle(&store).await;
+    let repo = open(&store).await.unwrap();
+    assert!(count(&store, "packs") < 20 && (2..10).contains(&count(&store, "index")));
+    let report = repo.check(CheckDepth::Deep).await.unwrap();
+    assert!(report.is_ok() && report.leftovers.unneeded_chunks == 0, "{report}");
+    assert_eq!((report.points, report.chunks), (40, before.chunks));
+    assert_eq!(verify_all(&repo).await.len(), 40);
+}
+
+#[tokio::test]
 async fn a_short_grace_period_is_refused() {
     let store = fresh().await;
     let short = options(|options| options.grace = Duration::from_secs(60));
