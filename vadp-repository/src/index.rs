@@ -138,8 +138,7 @@ impl Index {
             return Ok(());
         }
         let mut table = Table::from_unsorted(std::mem::take(&mut self.pending))?;
-        while let Some(last) =
-            self.view.memory.pop_if(|last| last.rows().len() < GROWTH * table.rows().len())
+        while let Some(last) = self.view.memory.pop_if(|last| last.rows().len() < GROWTH * table.rows().len())
         {
             let most = last.rows().len() + table.rows().len();
             let mut rows = Vec::with_capacity(most);

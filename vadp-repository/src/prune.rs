@@ -17,6 +17,7 @@ use crate::read::PointInfo;
 use crate::repository::{Repository, point_name};
 pub(crate) use apply::remove;
 pub use rebuild::RebuildReport;
+pub(crate) use rebuild::{read_unnamed, rebuild as rebuild_index};
 pub use retention::{KeepReason, Retention};
 pub(crate) use rewrite::store_index;
 use survey::Survey;

@@ -140,8 +140,7 @@ fn attribute(
     let mut by_pack: BTreeMap<PackId, Vec<LostRange>> = BTreeMap::new();
     let mut by_chunk: BTreeMap<(PackId, ChunkId), Vec<LostRange>> = BTreeMap::new();
     for ((content, id), ranges) in losses.ranges {
-        let places: BTreeSet<PackId> =
-            view.places(content, &id)?.iter().map(|place| place.pack).collect();
+        let places: BTreeSet<PackId> = view.places(content, &id)?.iter().map(|place| place.pack).collect();
         if places.is_empty() {
             let problem = shared.not_indexed(content, id).to_string();
             let lost = merged(ranges);

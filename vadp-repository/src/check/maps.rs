@@ -115,7 +115,9 @@ async fn walk(
     }
     let mut verdicts = HashMap::new();
     let mut read = futures::stream::iter(unseen)
-        .map(|(id, number)| async move { Ok::<_, crate::Error>((id, judge(packs, view, map, number).await?)) })
+        .map(
+            |(id, number)| async move { Ok::<_, crate::Error>((id, judge(packs, view, map, number).await?)) },
+        )
         .buffer_unordered(READ_AHEAD);
     while let Some((id, judged)) = read.try_next().await? {
         losses.needed.mark(Content::Page, &id)?;

@@ -68,7 +68,8 @@ pub(super) async fn inspect(
         }
     }
     if depth != CheckDepth::Quick {
-        let is_read = |pack: &IndexedPack| depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack);
+        let is_read =
+            |pack: &IndexedPack| depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack);
         let indexed: BTreeMap<PackId, IndexedPack> =
             indexed.into_iter().filter(is_read).map(|pack| (pack.pack, pack)).collect();
         let view = shared.index().view();

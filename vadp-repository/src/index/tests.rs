@@ -97,14 +97,17 @@ fn mark_and_compare(index: &Index, objects: &[Packs]) {
     // Row by row, chunk by chunk, and pack by pack the same is marked.
     let thirds: BTreeSet<ChunkId> = (0..300).filter(|number| number % 3 == 0).map(id).collect();
     let (mut seen, mut copies_seen) = (BTreeSet::new(), 0);
-    marks.view().by_chunk(|copies| {
-        let chunk = copies[0].entry.id;
-        assert!(seen.insert(chunk), "a chunk comes twice");
-        assert!(copies.iter().all(|copy| copy.entry.id == chunk && copy.row < marks.view().len()));
-        assert!(copies.iter().all(|copy| marks.is_marked(copy.row) == thirds.contains(&chunk)));
-        copies_seen += copies.len();
-        Ok(())
-    }).unwrap();
+    marks
+        .view()
+        .by_chunk(|copies| {
+            let chunk = copies[0].entry.id;
+            assert!(seen.insert(chunk), "a chunk comes twice");
+            assert!(copies.iter().all(|copy| copy.entry.id == chunk && copy.row < marks.view().len()));
+            assert!(copies.iter().all(|copy| marks.is_marked(copy.row) == thirds.contains(&chunk)));
+            copies_seen += copies.len();
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(copies_seen, index.rows().unwrap().count());
     let packs: Vec<PackId> = index.packs().iter().map(|pack| pack.pack).collect();
     for most in [1, 40, 10_000] {
@@ -140,17 +143,22 @@ fn marks_take_a_bit_for_each_row() {
     for cache in [None, Some(cache(folder.path(), 100))] {
         let is_cached = cache.is_some();
         let mut index = Index::new(cache);
-        index.add(IndexId::from_bytes([1; 16]), &IndexObject { supersedes: Vec::new(), packs: packs.clone() }).unwrap();
+        index
+            .add(IndexId::from_bytes([1; 16]), &IndexObject { supersedes: Vec::new(), packs: packs.clone() })
+            .unwrap();
         index.store().unwrap();
         assert_eq!(index.rows_in_memory() == 0, is_cached);
         let used = allocation_counter::measure(|| {
             let mut marks = Marks::new(index.view());
             chunks.iter().for_each(|number| assert!(marks.mark(Content::Data, &id(*number)).unwrap()));
             let mut marked = 0;
-            marks.view().by_chunk(|copies| {
-                marked += copies.iter().filter(|copy| marks.is_marked(copy.row)).count();
-                Ok(())
-            }).unwrap();
+            marks
+                .view()
+                .by_chunk(|copies| {
+                    marked += copies.iter().filter(|copy| marks.is_marked(copy.row)).count();
+                    Ok(())
+                })
+                .unwrap();
             assert_eq!(marked, chunks.len());
         });
         // A walk through the file reads pieces of it, whatever its size.

@@ -170,7 +170,8 @@ impl View {
         packs: &[PackId],
         wanted: impl Fn(usize) -> bool,
     ) -> Result<HashMap<PackId, Vec<PackEntry>>> {
-        let mut lists: HashMap<PackId, Vec<PackEntry>> = packs.iter().map(|pack| (*pack, Vec::new())).collect();
+        let mut lists: HashMap<PackId, Vec<PackEntry>> =
+            packs.iter().map(|pack| (*pack, Vec::new())).collect();
         for listed in self.rows()? {
             let Listed { row, pack, entry } = listed?;
             if wanted(row) {

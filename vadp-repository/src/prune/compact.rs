@@ -55,7 +55,8 @@ pub(crate) async fn run(
     if small <= SMALL_OBJECTS && !seen.iter().any(|(_, names_dead, _)| *names_dead) {
         return forget(shared, &listed, &superseded, report).await;
     }
-    let replaced = seen.into_iter().filter(|(_, names_dead, entries)| *names_dead || *entries < ENOUGH_ENTRIES);
+    let replaced =
+        seen.into_iter().filter(|(_, names_dead, entries)| *names_dead || *entries < ENOUGH_ENTRIES);
     let replaced: Vec<IndexId> = replaced.map(|(id, ..)| id).collect();
     let most = MOST_ENTRIES.min(shared.rows_at_once);
     let (mut kept, mut kept_entries): (Vec<PackRecord>, usize) = (Vec::new(), 0);
@@ -89,25 +90,6 @@ pub(crate) async fn run(
 
 fn entries(packs: &[PackRecord]) -> usize {
     packs.iter().map(|pack| pack.entries.len()).sum()
-}
-
-/// What goes into one index object each.
-pub(crate) fn split(records: impl IntoIterator<Item = PackRecord>) -> Vec<Vec<PackRecord>> {
-    let (mut parts, mut entries): (Vec<Vec<PackRecord>>, usize) = (Vec::new(), 0);
-    for record in records {
-        let more = entries + record.entries.len();
-        match parts.last_mut().filter(|_| more <= MOST_ENTRIES) {
-            Some(part) => {
-                entries = more;
-                part.push(record);
-            }
-            None => {
-                entries = record.entries.len();
-                parts.push(vec![record]);
-            }
-        }
-    }
-    parts
 }
 
 async fn forget(

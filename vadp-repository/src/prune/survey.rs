@@ -118,7 +118,8 @@ impl Survey {
             return Ok(());
         }
         let what = shared.not_indexed(content, *id);
-        let message = "something that restore points need is in no whole pack, and nothing is pruned: run a check";
+        let message =
+            "something that restore points need is in no whole pack, and nothing is pruned: run a check";
         Err(Error::new(ErrorKind::Damaged, message).with_source(what))
     }
 

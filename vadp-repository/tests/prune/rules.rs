@@ -1,16 +1,16 @@
 //! What a prune does in one case each.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use vadp_repository::{
-    CheckDepth, ChunkStore, DiskSpec, ErrorKind, FaultPlan, FaultStore, MachineId, MemoryStore, ObjectName,
-    PackAction, PointDraft, PruneOptions, Repository, Retention, StoreFuture, StoredObject,
+    CheckDepth, ChunkStore, DiskSpec, ErrorKind, FaultPlan, FaultStore, MachineId, MemoryStore, PackAction,
+    PointDraft, PruneOptions, Repository, Retention,
 };
 
+use crate::guarded::Guarded;
 use crate::support::*;
 
 async fn fresh() -> Arc<MemoryStore> {
@@ -322,49 +322,20 @@ async fn a_short_grace_period_is_refused() {
     assert!(error.to_string().contains("15 minutes"), "{error}");
 }
 
-/// A store that stands still before a point is created, for so long that a prune marks and deletes all packs.
-struct Sleepy(Arc<MemoryStore>);
-
-impl ChunkStore for Sleepy {
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-
-    fn create<'a>(&'a self, name: &'a ObjectName, data: Bytes) -> StoreFuture<'a, ()> {
-        if name.as_str().starts_with("points/") {
-            let packs = self.0.names().into_iter().filter(|name| name.starts_with("packs/"));
-            packs.for_each(|name| self.0.tamper(&name, |_| None));
-        }
-        self.0.create(name, data)
-    }
-
-    fn get<'a>(&'a self, name: &'a ObjectName, limit: u64) -> StoreFuture<'a, Bytes> {
-        self.0.get(name, limit)
-    }
-
-    fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> StoreFuture<'a, Bytes> {
-        self.0.get_range(name, range)
-    }
-
-    fn list<'a>(&'a self, folder: &'a str) -> StoreFuture<'a, Vec<StoredObject>> {
-        self.0.list(folder)
-    }
-
-    fn remove<'a>(&'a self, name: &'a ObjectName) -> StoreFuture<'a, ()> {
-        self.0.remove(name)
-    }
-
-    fn sweep(&self, before: SystemTime) -> StoreFuture<'_, u64> {
-        self.0.sweep(before)
-    }
-}
-
 #[tokio::test]
 async fn a_commit_that_took_too_long_is_taken_back() {
     let store = fresh().await;
     let mut limits = limits();
     limits.commit_window = Duration::ZERO;
-    let sleepy = Arc::new(Sleepy(Arc::clone(&store)));
+    // It stands still before a point is created, for so long that a prune marks and deletes all packs.
+    let memory = Arc::clone(&store);
+    let sleepy = Guarded::new(Arc::clone(&store) as Arc<dyn ChunkStore>, move |name| {
+        if name.starts_with("points/") {
+            let packs = memory.names().into_iter().filter(|name| name.starts_with("packs/"));
+            packs.for_each(|name| memory.tamper(&name, |_| None));
+        }
+        Ok(())
+    });
     let repo = Repository::open_with(sleepy, &secret(), limits).await.unwrap();
     let error = back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
