@@ -428,7 +428,7 @@ impl<'a> Backup<'a> {
             None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let parts = engine.unless_stopped(Box::pin(self.capture(&config))).await?;
+        let parts = engine.unless_stopped(Box::pin(self.capture(&config, guard))).await?;
         let losses = capture::losses(&config, &self.excluded);
         let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
         let not_captured = parts.missing().into_iter().map(missing).collect();
@@ -474,8 +474,8 @@ impl<'a> Backup<'a> {
     }
 
     /// What is to be kept of the machine beside its disks.
-    async fn capture(&self, config: &VirtualMachineConfigInfo) -> Result<Parts, Error> {
-        let parts = capture::gather(self.vm, config).await;
+    async fn capture(&self, config: &VirtualMachineConfigInfo, guard: &Held) -> Result<Parts, Error> {
+        let parts = capture::gather(self.vm, config, Some(&guard.record)).await;
         let lacking: Vec<String> = parts
             .missing()
             .into_iter()
