@@ -59,6 +59,7 @@ mod resume;
 mod snapshot;
 mod stored;
 mod throttle;
+mod verify;
 
 pub use backup::{Backup, BackupOutcome, BackupPlan, DiskOutcome, PlannedDisk};
 pub use cancel::CancelToken;
@@ -78,6 +79,7 @@ pub use snapshot::{
 pub use stored::{DiskMetadata, MachineMetadata};
 pub use throttle::{Throttle, TimeOfDay};
 pub use transport::{Vddk, VddkCredentials};
+pub use verify::Verify;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

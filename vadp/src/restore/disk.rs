@@ -9,6 +9,7 @@ use crate::extent::{ByteRange, Extents};
 use crate::pipeline::{READ_AHEAD, windows};
 use crate::progress::{Event, Meter, Phase, Report};
 use crate::transport::{DiskSink, DiskSource};
+use crate::verify::{Verify, read_back};
 
 /// Brings one disk back, and proves it.
 pub(super) async fn revert(
@@ -30,7 +31,7 @@ pub(super) async fn revert(
     (sink as Box<dyn DiskSource>).close().await?;
     // Read back over another connection: what comes cannot be out of a buffer of the one that wrote.
     let source = restore.transport.open_for_verification(restore.vm, path).await?;
-    let verified = verify(&*source, &*plan.reader, key, report).await?;
+    let verified = read_back(&*source, &*plan.reader, key, Verify::Full, report).await?;
     source.close().await?;
     if verified != capacity {
         let context = format!("{verified} of {capacity} bytes of {path} were verified");
@@ -87,39 +88,4 @@ async fn difference(
         Chunk::Zero => Bytes::from(vec![0; usize::try_from(range.length()).unwrap_or(0)]),
     };
     Ok((range, Some(wanted)))
-}
-
-/// Reads everything back. Returns the number of bytes that are known to be right.
-async fn verify(
-    source: &dyn DiskSource,
-    reader: &dyn StoredDisk,
-    key: i32,
-    report: &Report<'_>,
-) -> Result<u64, Error> {
-    let (mut verified, mut meter) = (0, Meter::new());
-    let total = source.capacity();
-    for window in windows(total) {
-        let (allocated, chunks) = chunks_of_interest(source, reader, window).await?;
-        let read_back = futures::stream::iter(chunks).map(|chunk| {
-            let allocated = &allocated;
-            async move {
-                let (range, current) = current(source, reader, allocated, chunk).await?;
-                Ok::<_, Error>((chunk, range, matches(reader, chunk, current.as_ref()).await?))
-            }
-        });
-        let mut read_back = read_back.buffered(READ_AHEAD);
-        // Between the chunks that were read lie chunks that the disk does not hold and the restore point has as zeros.
-        while let Some((chunk, range, right)) = read_back.try_next().await? {
-            if !right {
-                let context = format!(
-                    "chunk {chunk} of disk {key} ({range:?}) does not read back as it was written: the disk is not restored"
-                );
-                return Err(Error::new(ErrorKind::Verification, context));
-            }
-            report.tell(meter.event(key, Phase::Verify, range.end(), total));
-        }
-        verified += window.length();
-    }
-    report.tell(meter.event(key, Phase::Verify, total, total));
-    Ok(verified)
 }
