@@ -118,7 +118,7 @@ fn made(words: &[Vec<u8>], kind: Kind, mut chance: Chance) -> Vec<u8> {
         Kind::Zero | Kind::Copy(_) => bytes.resize(CHUNK, 0),
         Kind::Noise => {
             while bytes.len() < CHUNK {
-                bytes.extend_from_slice(&chance.next().to_le_bytes());
+                bytes.extend_from_slice(&chance.any().to_le_bytes());
             }
         }
         Kind::Text => {
@@ -138,7 +138,7 @@ pub struct Chance(pub u64);
 
 impl Chance {
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -147,7 +147,7 @@ impl Chance {
 
     /// One below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.any() % bound
     }
 
     fn word(&mut self) -> Vec<u8> {

@@ -125,7 +125,7 @@ fn runs(guest: &SimVm, image: &Image, chance: &mut Chance) -> Result<(), Failure
         let kind = if writes.len() % 2 == 0 { Kind::Text } else { Kind::Noise };
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < length {
-            bytes.extend_from_slice(&image.fresh(kind, chance.next()));
+            bytes.extend_from_slice(&image.fresh(kind, chance.any()));
         }
         bytes.truncate(length as usize);
         writes.push((at, bytes));
@@ -141,7 +141,7 @@ fn scattered(guest: &SimVm, image: &Image, chance: &mut Chance) -> Result<(), Fa
     while (places.len() as u64) < blocks / 100 {
         places.insert(chance.below(blocks));
     }
-    let bytes = image.fresh(Kind::Noise, chance.next());
+    let bytes = image.fresh(Kind::Noise, chance.any());
     let piece = |block: u64| {
         let from = (block % (CHUNK as u64 - BLOCK)) as usize;
         bytes[from..from + BLOCK as usize].to_vec()

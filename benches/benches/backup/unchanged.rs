@@ -13,8 +13,8 @@ use crate::stage::{Place, Stage};
 const DISKS: usize = 10;
 /// The machines, alike but for the size of their disks: 10 GiB and 10 TiB together.
 const MACHINES: [(&str, u64); 2] = [("small", 1 << 30), ("large", 1 << 40)];
-/// Blocks of 4 KiB on each disk, far from each other: on the large ones each is in a page of the map by itself.
-const BLOCKS: u64 = 256;
+/// Blocks of 4 KiB on each disk, far from each other: one in every chunk of a small disk, and on a large one in every page of the map.
+const BLOCKS: u64 = 1024;
 const ROUNDS: u32 = 3;
 /// Where a process finds the password, which the command line would show to everybody.
 const PASSWORD: &str = "BACKUP_BENCH_PASSWORD";
@@ -72,7 +72,7 @@ fn fill(machine: &SimVm) -> Result<(), Failure> {
         let step = disk.capacity_bytes / BLOCKS;
         let written = machine.with_live_disk(disk.key, |live| {
             (0..BLOCKS).try_for_each(|block| {
-                let bytes: Vec<u8> = (0..512).flat_map(|_| chance.next().to_le_bytes()).collect();
+                let bytes: Vec<u8> = (0..512).flat_map(|_| chance.any().to_le_bytes()).collect();
                 live.write_at(block * step, &bytes)
             })
         })?;
