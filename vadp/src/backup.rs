@@ -239,10 +239,10 @@ impl<'a> Backup<'a> {
         let report = Report(&on_event);
         let engine = Engine::new(self.flow.clone(), self.cancel.clone());
         // In boxes, as what follows: together they would not fit on a thread's stack in a program that is not optimised.
-        let (swept, resumed) = engine.unless_stopped(Box::pin(self.sweep(&report))).await?;
-        let template = match self.convert_template {
-            true => Box::pin(ConvertedTemplate::take(self.vm, self.journal)).await?,
-            false => None,
+        let (swept, mut resumed) = engine.unless_stopped(Box::pin(self.sweep(&report))).await?;
+        let template = match resumed.as_mut().and_then(|resumed| resumed.template.take()) {
+            None if self.convert_template => Box::pin(ConvertedTemplate::take(self.vm, self.journal)).await?,
+            converted => converted,
         };
         let done = Box::pin(self.run_on_machine(&engine, swept, resumed, &report)).await;
         let returned = match template {
@@ -339,8 +339,7 @@ impl<'a> Backup<'a> {
     /// Takes over the snapshot of a run that died, if that can be gone on with, and gives back what else such runs have left.
     async fn sweep(&self, report: &Report<'_>) -> Result<(Swept, Option<Resumed>), Error> {
         let mut resumed = None;
-        // A template that is converted has no snapshot to go on with.
-        if self.resume && !self.convert_template && !self.journal.orphans()?.is_empty() {
+        if self.resume && !self.journal.orphans()?.is_empty() {
             let made = self.latest().await?.map(|point| point.info().created);
             resumed = resume::find(self.vm, self.journal, made).await?;
         }
@@ -430,7 +429,7 @@ impl<'a> Backup<'a> {
             None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let parts = engine.unless_stopped(Box::pin(self.capture(&config))).await?;
+        let parts = engine.unless_stopped(Box::pin(self.capture(&config, guard))).await?;
         let losses = capture::losses(&config, &self.excluded);
         let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
         let not_captured = parts.missing().into_iter().map(missing).collect();
@@ -476,8 +475,8 @@ impl<'a> Backup<'a> {
     }
 
     /// What is to be kept of the machine beside its disks.
-    async fn capture(&self, config: &VirtualMachineConfigInfo) -> Result<Parts, Error> {
-        let parts = capture::gather(self.vm, config).await;
+    async fn capture(&self, config: &VirtualMachineConfigInfo, guard: &Held) -> Result<Parts, Error> {
+        let parts = capture::gather(self.vm, config, Some(&guard.record)).await;
         let lacking: Vec<String> = parts
             .missing()
             .into_iter()

@@ -66,12 +66,12 @@ pub const CAPTURE: &[Privilege] = &[
     Privilege {
         id: "Datastore.Browse",
         on: Place::Datastore,
-        needed_for: "reading the machine's VMX and NVRAM files",
+        needed_for: "reading the machine's VMX and NVRAM files, and VSS' manifest",
     },
     Privilege {
         id: "Datastore.FileManagement",
         on: Place::Datastore,
-        needed_for: "reading the machine's VMX and NVRAM files",
+        needed_for: "reading the machine's VMX and NVRAM files, and VSS' manifest",
     },
     Privilege { id: "StorageProfile.View", on: Place::Root, needed_for: "reading its storage policies" },
 ];

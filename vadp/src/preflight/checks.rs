@@ -174,7 +174,7 @@ pub(super) async fn capture(
     config: &VirtualMachineConfigInfo,
     findings: &mut Vec<Finding>,
 ) {
-    let parts = capture::gather(preflight.vm, config).await;
+    let parts = capture::gather(preflight.vm, config, None).await;
     let missing = parts.missing();
     if missing.is_empty() {
         findings.push(Finding::good(Topic::Capture, "all parts of its configuration can be captured"));
@@ -183,7 +183,7 @@ pub(super) async fn capture(
         let text = format!("{name} cannot be captured: {missing}");
         let fix = match missing.why {
             Why::NotAllowed => match name {
-                PartName::Vmx | PartName::Nvram => {
+                PartName::Vmx | PartName::Nvram | PartName::VssManifest => {
                     "grant the user Datastore.Browse and Datastore.FileManagement on its datastores"
                 }
                 PartName::Policies => "grant the user StorageProfile.View on the root folder",
