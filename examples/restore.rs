@@ -54,9 +54,12 @@ struct Options {
     /// How long a guest may take to shut down.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     deadline: u64,
-    /// How many percent of the chunks are read back afterwards.
-    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
-    verify: u8,
+    /// What is read back afterwards.
+    #[arg(long, value_enum, default_value = "full")]
+    verify: Wish,
+    /// How many percent of the chunks a sample has.
+    #[arg(long, value_name = "PERCENT", default_value_t = 10)]
+    sample: u8,
     /// Compare all of each disk, whatever change tracking says.
     #[arg(long)]
     whole: bool,
@@ -72,6 +75,14 @@ struct Options {
     /// Print one JSON object at the end.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Wish {
+    None,
+    Sample,
+    Written,
+    Full,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,9 +136,10 @@ async fn main() -> anyhow::Result<()> {
         Power::Off => PowerPolicy::PowerOff,
     };
     let verify = match options.verify {
-        0 => Verify::None,
-        1..=99 => Verify::Sample { percent: options.verify },
-        _ => Verify::Full,
+        Wish::None => Verify::None,
+        Wish::Sample => Verify::Sample { percent: options.sample },
+        Wish::Written => Verify::Written,
+        Wish::Full => Verify::Full,
     };
     let plan = Restore::revert(&*point, &vm, &vddk, &journal)
         .power(power)

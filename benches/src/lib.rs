@@ -5,8 +5,10 @@
 //! figures for programs. Ratios are what to compare between machines, seconds are not.
 #![forbid(unsafe_code)]
 
+pub mod guest;
 pub mod image;
 pub mod inventory;
+pub mod stage;
 pub mod stages;
 
 mod answer;

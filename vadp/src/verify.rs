@@ -6,7 +6,8 @@ use vadp_repository::StoredDisk;
 
 use crate::compare::{chunks_of_interest, current, matches, range_of};
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::{READ_AHEAD, windows};
+use crate::extent::{ByteRange, Extents};
+use crate::pipeline::{ChunkSet, READ_AHEAD, windows};
 use crate::progress::{Meter, Phase, Report};
 use crate::transport::DiskSource;
 
@@ -27,18 +28,20 @@ pub enum Verify {
         /// How many of a hundred chunks, 0 to 100. More counts as 100.
         percent: u8,
     },
+    /// What was written, and nothing else: what change tracking calls unchanged is taken for right.
+    Written,
     /// Everything.
     #[default]
     Full,
 }
 
 impl Verify {
-    /// Whether the chunk with this number is read back. The answer is always the same.
+    /// Whether the chunk with this number is read back, if it was written. The answer is always the same.
     pub fn wants(self, chunk: u64) -> bool {
         match self {
             Self::None => false,
             Self::Sample { percent } => scattered(chunk) % 100 < u64::from(percent),
-            Self::Full => true,
+            Self::Written | Self::Full => true,
         }
     }
 }
@@ -61,13 +64,14 @@ pub(crate) struct ReadBack {
     pub(crate) digest: Option<[u8; 32]>,
 }
 
-/// Reads the disk back, as far as the policy wants it, and compares it with the restore point. What the disk has behind the end that
-/// the restore point knows is not looked at.
+/// Reads the disk back, as far as the policy wants it, and compares it with the restore point. `written` has the chunks that were; without
+/// it, all of them were. What the disk has behind the end that the restore point knows is not looked at.
 pub(crate) async fn read_back(
     source: &dyn DiskSource,
     reader: &dyn StoredDisk,
     key: i32,
     policy: Verify,
+    written: Option<&ChunkSet>,
     report: &Report<'_>,
 ) -> Result<ReadBack, Error> {
     if policy == Verify::None {
@@ -77,7 +81,12 @@ pub(crate) async fn read_back(
     let total = reader.capacity();
     let mut digest = (policy == Verify::Full).then(|| ContentDigest::new(total, reader.chunk_size()));
     for window in windows(total) {
-        let (allocated, chunks) = chunks_of_interest(source, reader, window).await?;
+        let only = written.filter(|_| policy == Verify::Written);
+        let (allocated, chunks) = match only {
+            // They are read whatever the disk calls allocated.
+            Some(written) => (Extents::from_iter([window]), among(written, window, reader.chunk_size())),
+            None => chunks_of_interest(source, reader, window).await?,
+        };
         let compared = futures::stream::iter(chunks).map(|chunk| {
             let allocated = &allocated;
             async move {
@@ -91,9 +100,10 @@ pub(crate) async fn read_back(
         });
         let mut compared = compared.buffered(READ_AHEAD);
         // Between these chunks lie those that the disk does not hold and the restore point has as zeros.
-        let mut right = window.length();
+        let mut right = if only.is_some() { 0 } else { window.length() };
         while let Some((chunk, range, is_right, content)) = compared.try_next().await? {
             match is_right {
+                Some(true) if only.is_some() => right += range.length(),
                 Some(true) => {}
                 Some(false) => {
                     let context = format!(
@@ -112,6 +122,13 @@ pub(crate) async fn read_back(
     }
     report.tell(meter.event(key, Phase::Verify, total, total));
     Ok(ReadBack { verified, digest: digest.map(ContentDigest::finish) })
+}
+
+/// The chunks of the set that are in a window.
+fn among(written: &ChunkSet, window: ByteRange, chunk_size: u32) -> Vec<u64> {
+    let size = u64::from(chunk_size);
+    let here = window.start() / size..window.end().div_ceil(size);
+    here.filter(|chunk| written.contains(*chunk)).collect()
 }
 
 /// Digest of a disk's content, whatever store it is from. Its form is public: see [`RestoredDisk::digest`](crate::RestoredDisk::digest).

@@ -1,26 +1,23 @@
 //! A disk with data: in full, beside the stages alone; then with changes, in runs and scattered.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use vadp::{ByteRange, DiskOutcome};
+use vadp_benches::guest::{Change, runs, scattered};
 use vadp_benches::image::{CHUNK, Chance, Image, Kind};
+use vadp_benches::stage::{Program, Stage};
 use vadp_benches::stages::{Stages, Table};
 use vadp_benches::{Failure, keep};
 use vsphere_sim::{DiskSpec, SimVm, VmSpec};
-
-use crate::stage::{Program, Stage};
 
 const MACHINE: &str = "data";
 /// Turns of which the fastest counts.
 const ROUNDS: u64 = 3;
 /// Reads that are on their way, as many as a backup has of a disk.
 const READ_AHEAD: usize = 8;
-/// What a guest's file system writes at least.
-const BLOCK: u64 = 4096;
 
 pub(crate) async fn figures(
     folder: &Path,
@@ -110,48 +107,4 @@ async fn read(program: &Program, guest: &SimVm, image: &Image) -> Result<f64, Fa
     let snapshot: vim_api::mo::VirtualMachineSnapshot = program.client.bind(&snapshot);
     snapshot.remove_snapshot_task(false, Some(true)).await?.wait().await?;
     Ok(seconds)
-}
-
-/// Has the guest write.
-type Change = fn(&SimVm, &Image, &mut Chance) -> Result<(), Failure>;
-
-/// A hundredth of the disk, in runs of 64 KiB to 4 MiB: half text, half noise.
-fn runs(guest: &SimVm, image: &Image, chance: &mut Chance) -> Result<(), Failure> {
-    let mut left = image.bytes() / 100;
-    let mut writes = Vec::new();
-    while left >= 64 << 10 {
-        let length = ((64 << 10) << chance.below(7)).min(left / BLOCK * BLOCK);
-        let at = chance.below((image.bytes() - length) / BLOCK) * BLOCK;
-        let kind = if writes.len() % 2 == 0 { Kind::Text } else { Kind::Noise };
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < length {
-            bytes.extend_from_slice(&image.fresh(kind, chance.any()));
-        }
-        bytes.truncate(length as usize);
-        writes.push((at, bytes));
-        left -= length;
-    }
-    write(guest, &writes)
-}
-
-/// A hundredth of the disk, in blocks that are anywhere.
-fn scattered(guest: &SimVm, image: &Image, chance: &mut Chance) -> Result<(), Failure> {
-    let blocks = image.bytes() / BLOCK;
-    let mut places = BTreeSet::new();
-    while (places.len() as u64) < blocks / 100 {
-        places.insert(chance.below(blocks));
-    }
-    let bytes = image.fresh(Kind::Noise, chance.any());
-    let piece = |block: u64| {
-        let from = (block % (CHUNK as u64 - BLOCK)) as usize;
-        bytes[from..from + BLOCK as usize].to_vec()
-    };
-    write(guest, &places.into_iter().map(|block| (block * BLOCK, piece(block))).collect::<Vec<_>>())
-}
-
-fn write(guest: &SimVm, writes: &[(u64, Vec<u8>)]) -> Result<(), Failure> {
-    let key = guest.disks()?.first().ok_or("the machine has a disk")?.key;
-    let written = guest
-        .with_live_disk(key, |disk| writes.iter().try_for_each(|(at, bytes)| disk.write_at(*at, bytes)))?;
-    Ok(written?)
 }

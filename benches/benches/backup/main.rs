@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 mod copies;
-mod stage;
 mod unchanged;
 
 use std::process::ExitCode;

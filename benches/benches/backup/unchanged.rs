@@ -5,10 +5,9 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use vadp_benches::image::Chance;
+use vadp_benches::stage::{Place, Stage};
 use vadp_benches::{Failure, Usage, keep, ourselves, timed};
 use vsphere_sim::{DiskSpec, SimVm, VmSpec};
-
-use crate::stage::{Place, Stage};
 
 const DISKS: usize = 10;
 /// The machines, alike but for the size of their disks: 10 GiB and 10 TiB together.

@@ -9,7 +9,7 @@ use crate::compare::{chunks_of_interest, current, matches, range_of};
 use crate::error::{Error, ErrorKind};
 use crate::extent::{ByteRange, Extents};
 use crate::machine::DiskConfig;
-use crate::pipeline::{Engine, READ_AHEAD, Scope, windows};
+use crate::pipeline::{ChunkSet, Engine, READ_AHEAD, Scope, windows};
 use crate::progress::{Event, Meter, Phase, Report};
 use crate::transport::{DiskSink, DiskSource};
 use crate::verify::{ReadBack, read_back};
@@ -27,6 +27,7 @@ pub(super) struct Work<'a> {
 
 /// What is to be written of a chunk.
 struct Job {
+    chunk: u64,
     range: ByteRange,
     pieces: Vec<(u64, Bytes)>,
     /// Its part of the budget, until it is written.
@@ -45,16 +46,18 @@ impl Work<'_> {
 
     async fn restore(&mut self) -> Result<RestoredDisk, Error> {
         let key = self.current.key;
-        let mut written = self.write().await?;
-        let mut back = self.read_back().await;
+        let (mut written, mut chunks) = self.write().await?;
+        let mut back = self.read_back(&chunks).await;
         // The changes that were told were not all of them: something reached the disk that its host has not seen.
         if let (Scope::Changed(_), Err(error)) = (&self.scope, &back)
             && error.kind() == ErrorKind::Verification
         {
             tracing::warn!(disk = %self.current.label, %error, "the disk is compared as a whole");
             (self.decision, self.scope) = (Decision::Full(Reason::Distrusted), Scope::Allocated);
-            written += self.write().await?;
-            back = self.read_back().await;
+            let more;
+            (more, chunks) = self.write().await?;
+            written += more;
+            back = self.read_back(&chunks).await;
         }
         let ReadBack { verified, digest } = back?;
         self.report.tell(Event::DiskDone { key });
@@ -63,8 +66,8 @@ impl Work<'_> {
         Ok(RestoredDisk { key, capacity, decision, written, skipped, verified, digest })
     }
 
-    /// Writes what has to be, and closes the disk. Returns the number of bytes.
-    async fn write(&self) -> Result<u64, Error> {
+    /// Writes what has to be, and closes the disk. Returns the number of bytes, and the chunks that they are of.
+    async fn write(&self) -> Result<(u64, ChunkSet), Error> {
         let path = &self.current.file_name;
         let sink = self.restore.transport.open_sink(self.restore.vm, path).await?;
         let done = self.engine.unless_stopped(Box::pin(self.write_to(&*sink))).await;
@@ -75,11 +78,12 @@ impl Work<'_> {
     }
 
     /// Over another connection: what comes cannot be out of a buffer of the one that wrote.
-    async fn read_back(&self) -> Result<ReadBack, Error> {
+    async fn read_back(&self, written: &ChunkSet) -> Result<ReadBack, Error> {
         let path = &self.current.file_name;
         let source = self.restore.transport.open_for_verification(self.restore.vm, path).await?;
         let key = self.current.key;
-        let back = Box::pin(read_back(&*source, self.reader, key, self.restore.verify, self.report));
+        let policy = self.restore.verify;
+        let back = Box::pin(read_back(&*source, self.reader, key, policy, Some(written), self.report));
         let back = self.engine.unless_stopped(back).await;
         let closed = source.close().await;
         let back = back?;
@@ -87,7 +91,7 @@ impl Work<'_> {
         Ok(back)
     }
 
-    async fn write_to(&self, sink: &dyn DiskSink) -> Result<u64, Error> {
+    async fn write_to(&self, sink: &dyn DiskSink) -> Result<(u64, ChunkSet), Error> {
         let (key, total) = (self.current.key, self.reader.capacity());
         if sink.capacity() != self.current.capacity {
             let (path, found, known) = (&self.current.file_name, sink.capacity(), self.current.capacity);
@@ -95,12 +99,16 @@ impl Work<'_> {
             return Err(Error::new(ErrorKind::ShortRead, context));
         }
         self.report.tell(Event::DiskOpened { key, capacity: total });
-        let (mut written, mut reached, mut meter) = (0, 0, Meter::new());
+        let (mut written, mut chunks) = (0, ChunkSet::default());
+        let (mut reached, mut meter) = (0, Meter::new());
         for window in windows(total) {
-            let (allocated, chunks) = self.plan(sink, window).await?;
-            let jobs = chunks.into_iter().map(|chunk| self.job(sink, &allocated, chunk));
+            let (allocated, planned) = self.plan(sink, window).await?;
+            let jobs = planned.into_iter().map(|chunk| self.job(sink, &allocated, chunk));
             let mut jobs = futures::stream::iter(jobs).buffer_unordered(READ_AHEAD);
-            while let Some(Job { range, pieces, _in_memory }) = jobs.try_next().await? {
+            while let Some(Job { chunk, range, pieces, _in_memory }) = jobs.try_next().await? {
+                if !pieces.is_empty() {
+                    chunks.insert(chunk);
+                }
                 for (offset, data) in pieces {
                     written += data.len() as u64;
                     sink.write(offset, data).await?;
@@ -111,7 +119,7 @@ impl Work<'_> {
         }
         sink.flush().await?;
         self.report.tell(meter.event(key, Phase::Write, total, total));
-        Ok(written)
+        Ok((written, chunks))
     }
 
     /// The chunks of a window that may have to be written, and what the disk holds of it.
@@ -141,7 +149,7 @@ impl Work<'_> {
             }
         };
         if pieces.is_empty() {
-            return Ok(Job { range, pieces: Vec::new(), _in_memory });
+            return Ok(Job { chunk, range, pieces: Vec::new(), _in_memory });
         }
         let wanted = self.reader.read_chunk(chunk).await;
         let context = || format!("reading chunk {chunk} of the restore point");
@@ -161,6 +169,6 @@ impl Work<'_> {
         };
         let pieces: Option<Vec<_>> = pieces.into_iter().map(bytes_of).collect();
         let pieces = pieces.ok_or_else(|| Error::new(ErrorKind::RestorePoint, context()))?;
-        Ok(Job { range, pieces, _in_memory })
+        Ok(Job { chunk, range, pieces, _in_memory })
     }
 }

@@ -65,7 +65,11 @@ async fn the_report_says_what_was_written_read_back_and_found() {
     assert_eq!((done.tracking_off, done.power_error), (None, None));
 
     // Less is read back on request, and the report says so.
-    for (verify, least, most) in [(Verify::None, 0, 0), (Verify::Sample { percent: 50 }, MIB, 15 * MIB)] {
+    for (verify, least, most) in [
+        (Verify::None, 0, 0),
+        (Verify::Sample { percent: 50 }, MIB, 15 * MIB),
+        (Verify::Written, 4 * MIB, 4 * MIB),
+    ] {
         world.write(0, 0, 4 * MIB, 7);
         let plan = revert(&world, &full.point).verify(verify).plan().await.unwrap();
         let done = plan.run(|_| ()).await.unwrap();

@@ -6,38 +6,59 @@ use std::time::Duration;
 use secrecy::SecretString;
 use vadp::cbt::Decision;
 use vadp::{Backup, BackupOutcome, Journal, ProtectedVm, Vddk, VddkCredentials, VmSelector};
-use vadp_benches::Failure;
 use vadp_repository::{InitOptions, Repository, Secret};
 use vim_api::Client;
 use vixdisklib::{Library, LibraryOptions};
 use vsphere_sim::{Sim, VmSpec};
 
-pub(crate) struct Stage {
-    pub(crate) sim: Sim,
-    pub(crate) folder: PathBuf,
+use crate::Failure;
+
+/// The server.
+pub struct Stage {
+    /// The simulator.
+    pub sim: Sim,
+    /// Where its data are, the kit and the repositories.
+    pub folder: PathBuf,
 }
 
 /// What is needed to reach a machine, and where its backups are.
-pub(crate) struct Place {
-    pub(crate) url: String,
-    pub(crate) thumbprint: String,
-    pub(crate) user: String,
-    pub(crate) password: SecretString,
-    pub(crate) machine: String,
-    pub(crate) kit: PathBuf,
-    pub(crate) repository: PathBuf,
+pub struct Place {
+    /// The server.
+    pub url: String,
+    /// Of its certificate.
+    pub thumbprint: String,
+    /// Who logs in.
+    pub user: String,
+    /// With what.
+    pub password: SecretString,
+    /// The machine's name.
+    pub machine: String,
+    /// Where the fake VDDK is.
+    pub kit: PathBuf,
+    /// Where the repository is, or will be.
+    pub repository: PathBuf,
 }
 
-pub(crate) struct Program {
-    pub(crate) client: Client,
-    pub(crate) vm: ProtectedVm,
-    pub(crate) vddk: Vddk,
-    pub(crate) library: std::sync::Arc<Library>,
-    pub(crate) journal: Journal,
+/// What a program holds that backs the machine up.
+pub struct Program {
+    /// Logged in.
+    pub client: Client,
+    /// The machine.
+    pub vm: ProtectedVm,
+    /// The way to its disks.
+    pub vddk: Vddk,
+    /// The library behind that.
+    pub library: std::sync::Arc<Library>,
+    /// The journal, beside the repository.
+    pub journal: Journal,
 }
 
 impl Stage {
-    pub(crate) async fn start(folder: &Path, machines: Vec<VmSpec>) -> Result<Self, Failure> {
+    /// Starts a server with these machines, whose tasks take no time of their own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start(folder: &Path, machines: Vec<VmSpec>) -> Result<Self, Failure> {
         let builder = Sim::builder().data_dir(folder.join("vsphere")).task_duration(Duration::ZERO);
         let sim = machines.into_iter().fold(builder, |builder, machine| builder.vm(machine)).start().await?;
         let kit = folder.join("kit");
@@ -46,7 +67,8 @@ impl Stage {
         Ok(Self { sim, folder: folder.to_owned() })
     }
 
-    pub(crate) fn place(&self, machine: &str) -> Place {
+    /// How one of its machines is reached.
+    pub fn place(&self, machine: &str) -> Place {
         Place {
             url: self.sim.url(),
             thumbprint: self.sim.thumbprint_sha256().to_owned(),
@@ -60,7 +82,11 @@ impl Stage {
 }
 
 impl Place {
-    pub(crate) async fn connect(&self) -> Result<Program, Failure> {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// When that, the kit or the journal fails.
+    pub async fn connect(&self) -> Result<Program, Failure> {
         let client = Client::connect(&self.url).thumbprint(self.thumbprint.parse()?).await?;
         client.login(&self.user, &self.password).await?;
         let vm = ProtectedVm::resolve(&client, &VmSelector::Name(self.machine.clone())).await?;
@@ -72,22 +98,37 @@ impl Place {
         Ok(Program { client, vm, vddk, library, journal })
     }
 
-    pub(crate) async fn init(&self) -> Result<Repository, Failure> {
+    /// Makes the repository.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub async fn init(&self) -> Result<Repository, Failure> {
         Ok(Repository::init_local(&self.repository, &secret(), InitOptions::default()).await?)
     }
 
-    pub(crate) async fn open(&self) -> Result<Repository, Failure> {
+    /// Opens the repository.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub async fn open(&self) -> Result<Repository, Failure> {
         Ok(Repository::open_local(&self.repository, &secret()).await?)
     }
 }
 
 impl Program {
-    pub(crate) async fn full(&self, repository: &Repository) -> Result<BackupOutcome, Failure> {
+    /// A full backup.
+    ///
+    /// # Errors
+    /// When it fails, or leaves something behind.
+    pub async fn full(&self, repository: &Repository) -> Result<BackupOutcome, Failure> {
         whole(Backup::full(&self.vm, repository, &self.vddk, &self.journal).run(|_| ()).await?)
     }
 
     /// An incremental backup, of which nothing had to be read in full.
-    pub(crate) async fn incremental(&self, repository: &Repository) -> Result<BackupOutcome, Failure> {
+    ///
+    /// # Errors
+    /// When it fails, or leaves something behind, or was a full one.
+    pub async fn incremental(&self, repository: &Repository) -> Result<BackupOutcome, Failure> {
         let done = Backup::incremental(&self.vm, repository, &self.vddk, &self.journal).run(|_| ()).await?;
         match done.disks.iter().find(|disk| matches!(disk.decision, Decision::Full(_))) {
             Some(disk) => Err(format!("disk {} was backed up in full: {}", disk.key, disk.decision).into()),
