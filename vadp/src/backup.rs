@@ -26,7 +26,7 @@ use crate::pipeline::Engine;
 use crate::progress::{Event, Report};
 use crate::resume::{self, ResumeLog, Resumed};
 use crate::snapshot::{
-    Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept,
+    self, Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept,
 };
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
@@ -353,6 +353,7 @@ impl<'a> Backup<'a> {
     /// What is to be known before the snapshot: the restore point to build on.
     async fn prepare(&self, resumed: bool) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
         eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
+        snapshot::refuse_unfinished_restore(self.vm).await?;
         let parent = match self.full {
             true => None,
             false => self.latest().await?,
@@ -507,7 +508,7 @@ impl<'a> Backup<'a> {
 }
 
 /// All results, or the error that counts: not that of a disk that was given up since another had failed.
-fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
+pub(crate) fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
     let (mut done, mut failure) = (Vec::new(), None::<Error>);
     for result in results {
         match result {
