@@ -10,7 +10,10 @@ use vadp_files::{CopyOut, Disks, ReadAt, Tree, Volume};
 
 fn main() -> anyhow::Result<()> {
     let mut images: Vec<String> = std::env::args().skip(1).collect();
-    let at = images.iter().position(|argument| argument == "--").context("usage: browse_image IMAGE... -- COMMAND")?;
+    let at = images
+        .iter()
+        .position(|argument| argument == "--")
+        .context("usage: browse_image IMAGE... -- COMMAND")?;
     let command = images.split_off(at).split_off(1);
     let mut disks = Disks::new();
     for image in &images {
@@ -31,7 +34,13 @@ fn main() -> anyhow::Result<()> {
         ["volumes"] => {
             for volume in volumes {
                 let problem = volume.problem().unwrap_or_default();
-                println!("{}\t{:?}\t{}\t{}\t{problem}", volume.name(), volume.kind(), volume.size(), volume.label());
+                println!(
+                    "{}\t{:?}\t{}\t{}\t{problem}",
+                    volume.name(),
+                    volume.kind(),
+                    volume.size(),
+                    volume.label()
+                );
             }
         }
         ["ls", volume] => list(&open(&volumes, volume)?, "")?,
@@ -71,7 +80,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn open(volumes: &[Volume], name: &str) -> anyhow::Result<Tree> {
-    let volume = volumes.iter().find(|volume| volume.name() == name).with_context(|| format!("no volume {name}"))?;
+    let volume =
+        volumes.iter().find(|volume| volume.name() == name).with_context(|| format!("no volume {name}"))?;
     Ok(volume.open()?)
 }
 

@@ -26,7 +26,9 @@ impl Clusters {
     fn at(&self, cluster: u64) -> Result<u64> {
         match (2..self.count + 2).contains(&cluster) {
             true => Ok(self.heap + (cluster - 2) * self.size),
-            false => Err(Error::damaged(format!("cluster {cluster} is wanted, which the volume does not have"))),
+            false => {
+                Err(Error::damaged(format!("cluster {cluster} is wanted, which the volume does not have")))
+            }
         }
     }
 
@@ -42,8 +44,14 @@ impl Clusters {
             }
             let at = self.at(cluster)?;
             match extents.last_mut() {
-                Some(Extent { length, place: Place::Device(start), .. }) if *start + *length == at => *length += self.size,
-                _ => extents.push(Extent { start: number * self.size, length: self.size, place: Place::Device(at) }),
+                Some(Extent { length, place: Place::Device(start), .. }) if *start + *length == at => {
+                    *length += self.size
+                }
+                _ => extents.push(Extent {
+                    start: number * self.size,
+                    length: self.size,
+                    place: Place::Device(at),
+                }),
             }
             if extents.len() > MOST_EXTENTS {
                 return Err(Error::too_large(format!("a file in more than {MOST_EXTENTS} pieces")));
@@ -53,7 +61,9 @@ impl Clusters {
             }
             match entries.next(cluster)? {
                 Some(next) => cluster = next,
-                None if clusters.is_some() => return Err(Error::damaged("a chain of clusters that ends too early")),
+                None if clusters.is_some() => {
+                    return Err(Error::damaged("a chain of clusters that ends too early"));
+                }
                 None => break,
             }
         }
@@ -114,7 +124,8 @@ impl Entries<'_> {
 
 /// A date and a time of DOS, as if they were of UTC. Dates that do not exist are moved into the month.
 pub(crate) fn time(date: u16, time: u16) -> Time {
-    let (year, month, day) = (1980 + i64::from(date >> 9), i64::from(date >> 5 & 15).clamp(1, 12), i64::from(date & 31).max(1));
+    let (year, month, day) =
+        (1980 + i64::from(date >> 9), i64::from(date >> 5 & 15).clamp(1, 12), i64::from(date & 31).max(1));
     // Days since 1970 by the calendar that begins its years in March.
     let shifted = year - i64::from(month <= 2);
     let era = shifted.div_euclid(400);

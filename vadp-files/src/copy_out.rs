@@ -182,7 +182,8 @@ impl Copy<'_> {
             NodeKind::Link => {
                 let target = self.tree.system().read_link(node)?;
                 let at = self.folder(folder, path.is_empty())?;
-                fs::symlinkat(target.as_slice(), at, name.as_slice()).map_err(|error| made("a symbolic link", error))?;
+                fs::symlinkat(target.as_slice(), at, name.as_slice())
+                    .map_err(|error| made("a symbolic link", error))?;
                 self.done.links += 1;
                 self.link_metadata(path, &name, node, stat);
             }
@@ -206,7 +207,8 @@ impl Copy<'_> {
         let content = self.tree.system().open(node)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let at = self.folder(folder, path.is_empty())?;
-        let target = fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| made("a file", error))?;
+        let target =
+            fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| made("a file", error))?;
         let target = LocalFile::from(target);
         if let Err(error) = self.content(&content, &target) {
             // No file is there in part.
@@ -241,7 +243,8 @@ impl Copy<'_> {
         let (first_folder, first_name) = split(first);
         let from = self.enter(first_folder)?;
         let at = self.folder(folder, false)?;
-        fs::linkat(from, first_name, at, name, AtFlags::empty()).map_err(|error| made("a hard link", error))?;
+        fs::linkat(from, first_name, at, name, AtFlags::empty())
+            .map_err(|error| made("a hard link", error))?;
         self.done.hard_links += 1;
         Ok(())
     }
@@ -263,7 +266,8 @@ impl Copy<'_> {
     fn enter(&self, folder: &[u8]) -> Result<OwnedFd> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let failed = |error: Errno| Error::io("cannot open a folder of the target", error.into());
-        let mut open = fs::openat(&self.parent, self.name.as_slice(), flags, Mode::empty()).map_err(failed)?;
+        let mut open =
+            fs::openat(&self.parent, self.name.as_slice(), flags, Mode::empty()).map_err(failed)?;
         for part in folder.split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
             open = fs::openat(&open, part, flags, Mode::empty()).map_err(failed)?;
         }
@@ -283,7 +287,8 @@ impl Copy<'_> {
                 Ok(xattrs) => {
                     for xattr in xattrs {
                         let what = String::from_utf8_lossy(&xattr.name).into_owned();
-                        let set = fs::fsetxattr(target, xattr.name.as_slice(), &xattr.value, XattrFlags::empty());
+                        let set =
+                            fs::fsetxattr(target, xattr.name.as_slice(), &xattr.value, XattrFlags::empty());
                         note(&mut problems, &what, set);
                     }
                 }
@@ -318,7 +323,10 @@ impl Copy<'_> {
         note(&mut problems, "its times", fs::utimensat(at, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW));
         for xattr in xattrs {
             // There is no call that sets those of a link from an open folder.
-            problems.push(format!("{}: attributes of symbolic links are not copied", String::from_utf8_lossy(&xattr.name)));
+            problems.push(format!(
+                "{}: attributes of symbolic links are not copied",
+                String::from_utf8_lossy(&xattr.name)
+            ));
         }
         self.note(path, problems);
     }
@@ -345,7 +353,12 @@ impl Copy<'_> {
         if let Some(source) = std::error::Error::source(error) {
             reason = format!("{reason}: {source}");
         }
-        self.done.failures.push(Failure { path: path.to_vec(), content_is_whole, kind: error.kind(), reason });
+        self.done.failures.push(Failure {
+            path: path.to_vec(),
+            content_is_whole,
+            kind: error.kind(),
+            reason,
+        });
     }
 }
 
@@ -377,7 +390,9 @@ fn check_name(name: &[u8]) -> Result<()> {
 
 fn made(what: &str, error: Errno) -> Error {
     match error {
-        Errno::EXIST => Error::new(ErrorKind::Refused, format!("{what} would have been made where something is already")),
+        Errno::EXIST => {
+            Error::new(ErrorKind::Refused, format!("{what} would have been made where something is already"))
+        }
         error => Error::io(format!("cannot make {what}"), error.into()),
     }
 }
@@ -386,5 +401,7 @@ fn made(what: &str, error: Errno) -> Error {
 fn is_fatal(error: &Error) -> bool {
     use std::io::ErrorKind as Io;
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    source.is_some_and(|source| matches!(source.kind(), Io::StorageFull | Io::ReadOnlyFilesystem | Io::QuotaExceeded))
+    source.is_some_and(|source| {
+        matches!(source.kind(), Io::StorageFull | Io::ReadOnlyFilesystem | Io::QuotaExceeded)
+    })
 }

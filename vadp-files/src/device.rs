@@ -43,7 +43,9 @@ impl Device {
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let length = buffer.len();
         if offset.checked_add(length as u64).is_none_or(|end| end > self.size) {
-            return Err(Error::damaged(format!("{length} bytes at {offset} are wanted, behind the end of the volume")));
+            return Err(Error::damaged(format!(
+                "{length} bytes at {offset} are wanted, behind the end of the volume"
+            )));
         }
         self.source
             .read_exact_at(buffer, offset)
@@ -125,7 +127,9 @@ impl ReadAt for Overlay {
             let start = number * self.unit;
             let (from, to) = (offset.max(start), end.min(start + self.unit));
             let within = (from - start) as usize..(to - start) as usize;
-            let Some(target) = buffer.get_mut((from - offset) as usize..(to - offset) as usize) else { continue };
+            let Some(target) = buffer.get_mut((from - offset) as usize..(to - offset) as usize) else {
+                continue;
+            };
             match patch {
                 Patch::Bytes(bytes) => {
                     let bytes = bytes.get(within).ok_or(io::ErrorKind::InvalidData)?;

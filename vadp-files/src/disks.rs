@@ -8,9 +8,10 @@ use vmdk::{ReadAt, Window};
 use crate::detect::detect;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exfat::ExFat;
 use crate::ext::Ext;
 use crate::fat::Fat;
-use crate::exfat::ExFat;
+use crate::lvm::{self, Member};
 use crate::ntfs::Ntfs;
 use crate::partition::partitions;
 use crate::system::{FileSystem, Kind};
@@ -81,8 +82,45 @@ impl Disks {
                 }
             }
         }
+        logical(&mut volumes)?;
         Ok(volumes)
     }
+}
+
+/// Adds the logical volumes of what is a part of LVM.
+fn logical(volumes: &mut Vec<Volume>) -> Result<()> {
+    let mut members = Vec::new();
+    for volume in volumes.iter_mut().filter(|volume| volume.kind == Kind::LvmMember) {
+        match Member::read(volume.source.clone()) {
+            Ok(member) => members.push(member),
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            Err(error) => volume.problem = Some(error.to_string()),
+        }
+    }
+    let found = match lvm::volumes(&members) {
+        Ok(found) => found,
+        Err(error) => {
+            for volume in volumes.iter_mut().filter(|volume| volume.kind == Kind::LvmMember) {
+                volume.problem.get_or_insert_with(|| error.to_string());
+            }
+            return Ok(());
+        }
+    };
+    for logical in found {
+        let volume = match logical.source {
+            Ok(source) => {
+                let kind = detect(&Device::new(source.clone())?)?;
+                Volume::new(logical.name, source, logical.size, kind)
+            }
+            Err(error) => {
+                let mut volume = Volume::new(logical.name, Arc::new(Vec::new()), logical.size, Kind::Unknown);
+                volume.problem = Some(error.to_string());
+                volume
+            }
+        };
+        volumes.push(volume);
+    }
+    Ok(())
 }
 
 impl Volume {
@@ -134,10 +172,14 @@ impl Volume {
             Kind::Fat => Arc::new(Fat::open(source)?),
             Kind::ExFat => Arc::new(ExFat::open(source)?),
             kind if kind.is_encrypted() => {
-                let what = format!("{} is encrypted ({kind:?}); it has to be opened with its key before", self.name);
+                let what =
+                    format!("{} is encrypted ({kind:?}); it has to be opened with its key before", self.name);
                 return Err(Error::new(ErrorKind::Encrypted, what));
             }
-            kind => return Err(Error::unsupported(format!("{} holds no file system to read: {kind:?}", self.name))),
+            kind => {
+                let why = self.problem.clone().unwrap_or_else(|| format!("{kind:?}"));
+                return Err(Error::unsupported(format!("{} holds no file system to read: {why}", self.name)));
+            }
         };
         Ok(Tree::new(system))
     }

@@ -69,8 +69,14 @@ impl ExFat {
         {
             return Err(Error::damaged("the volume is smaller than its exFAT"));
         }
-        let info =
-            Info { kind: Kind::ExFat, label: String::new(), root: ROOT, ignores_case: true, has_owners: false, lacks: None };
+        let info = Info {
+            kind: Kind::ExFat,
+            label: String::new(),
+            root: ROOT,
+            ignores_case: true,
+            has_owners: false,
+            lacks: None,
+        };
         let mut exfat = Self { device, info, clusters, root: boot.le32(96)?.into() };
         exfat.info.label = exfat.label()?;
         Ok(exfat)
@@ -255,7 +261,8 @@ impl FileSystem for ExFat {
             }
             let Some(set) = open.take() else { return Ok(()) };
             let stream = set.stream.filter(|_| set.units.len() >= set.name_length && set.sum == set.stored);
-            let stream = stream.ok_or_else(|| Error::damaged("the checksum of a file's entries does not hold"))?;
+            let stream =
+                stream.ok_or_else(|| Error::damaged("the checksum of a file's entries does not hold"))?;
             if found.len() >= MOST_ENTRIES {
                 return Err(Error::too_large(format!("a folder of more than {MOST_ENTRIES} entries")));
             }

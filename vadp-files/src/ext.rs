@@ -30,8 +30,19 @@ mod incompat {
     pub(super) const CHECKSUM_SEED: u32 = 0x2000;
     pub(super) const ENCRYPTED_FILES: u32 = 0x10000;
     /// File types, extents, 64 bits, multiple mounts, flexible groups, attributes in inodes, large directories, inline data, case folding.
-    pub(super) const KNOWN: u32 =
-        0x2 | RECOVER | META_GROUPS | 0x40 | WIDE | 0x100 | 0x200 | 0x400 | CHECKSUM_SEED | 0x4000 | 0x8000 | ENCRYPTED_FILES | 0x20000;
+    pub(super) const KNOWN: u32 = 0x2
+        | RECOVER
+        | META_GROUPS
+        | 0x40
+        | WIDE
+        | 0x100
+        | 0x200
+        | 0x400
+        | CHECKSUM_SEED
+        | 0x4000
+        | 0x8000
+        | ENCRYPTED_FILES
+        | 0x20000;
 }
 const RO_SPARSE_SUPER: u32 = 0x1;
 const RO_CHECKSUMS: u32 = 0x400;
@@ -102,7 +113,9 @@ impl Ext {
     /// A block of metadata.
     fn block(&self, number: u64) -> Result<Vec<u8>> {
         if number == 0 || number >= self.layout.blocks {
-            return Err(Error::damaged(format!("block {number} is wanted, which the file system does not have")));
+            return Err(Error::damaged(format!(
+                "block {number} is wanted, which the file system does not have"
+            )));
         }
         self.device.block(number * self.block_size(), self.block_size() as usize)
     }
@@ -148,7 +161,9 @@ impl Layout {
         }
         if incompat & !incompat::KNOWN != 0 {
             let unknown = incompat & !incompat::KNOWN;
-            return Err(Error::unsupported(format!("features of ext ({unknown:#x}) that this version does not know")));
+            return Err(Error::unsupported(format!(
+                "features of ext ({unknown:#x}) that this version does not know"
+            )));
         }
         let shift = sb.le32(24)?;
         if shift > 6 {
@@ -261,5 +276,8 @@ impl FileSystem for Ext {
 
 /// That what is asked for needs a key.
 fn encrypted() -> Error {
-    Error::new(ErrorKind::Encrypted, "encrypted by the guest's file system (fscrypt); its key is not on the disk")
+    Error::new(
+        ErrorKind::Encrypted,
+        "encrypted by the guest's file system (fscrypt); its key is not on the disk",
+    )
 }

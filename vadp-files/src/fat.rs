@@ -81,8 +81,14 @@ impl Fat {
         }
         let table = reserved + active * fat_sectors * sector;
         let root = if is_32 { Root::Chain(boot.le32(44)?.into()) } else { Root::Fixed(root_at, root_bytes) };
-        let info =
-            Info { kind: Kind::Fat, label: String::new(), root: ROOT, ignores_case: true, has_owners: false, lacks: None };
+        let info = Info {
+            kind: Kind::Fat,
+            label: String::new(),
+            root: ROOT,
+            ignores_case: true,
+            has_owners: false,
+            lacks: None,
+        };
         let mut fat = Self { device, info, clusters: Clusters { size, count, heap, table, bits }, root };
         fat.info.label = fat.label()?;
         Ok(fat)
@@ -179,7 +185,10 @@ impl FileSystem for Fat {
         let mut found = Vec::new();
         self.entries(&self.folder(folder)?, |at, entry, long| {
             let attributes = entry.byte(11)?;
-            if attributes & LABEL != 0 || entry.part(0, 11)?.starts_with(b". ") || entry.part(0, 11)?.starts_with(b".. ") {
+            if attributes & LABEL != 0
+                || entry.part(0, 11)?.starts_with(b". ")
+                || entry.part(0, 11)?.starts_with(b".. ")
+            {
                 return Ok(());
             }
             if found.len() >= MOST_ENTRIES {
@@ -231,7 +240,19 @@ pub(crate) fn stat(attributes: u8, size: u64, times: [Time; 2], created: Option<
     let mode = if kind == NodeKind::Folder { 0o755 } else { 0o644 };
     let mode = if attributes & READ_ONLY != 0 { mode & !0o222 } else { mode };
     let attributes = Some(attributes.into());
-    Stat { kind, size, mode, uid: 0, gid: 0, links: 1, modified, accessed, changed: modified, created, attributes }
+    Stat {
+        kind,
+        size,
+        mode,
+        uid: 0,
+        gid: 0,
+        links: 1,
+        modified,
+        accessed,
+        changed: modified,
+        created,
+        attributes,
+    }
 }
 
 /// A long name as its pieces come, the last one first.

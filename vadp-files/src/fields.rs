@@ -47,17 +47,18 @@ impl Fields for [u8] {
         let end = at.checked_add(length);
         end.and_then(|end| self.get(at..end)).ok_or_else(|| {
             let size = self.len();
-            Error::damaged(format!("{length} bytes at {at} of a structure of {size} bytes, which ends before"))
+            Error::damaged(format!(
+                "{length} bytes at {at} of a structure of {size} bytes, which ends before"
+            ))
         })
     }
 }
 
 /// A size in memory that came from a disk.
 pub(crate) fn in_memory(size: u64, limit: usize, what: &str) -> Result<usize> {
-    usize::try_from(size)
-        .ok()
-        .filter(|&size| size <= limit)
-        .ok_or_else(|| Error::too_large(format!("{what} of {size} bytes; at most {limit} are read into memory")))
+    usize::try_from(size).ok().filter(|&size| size <= limit).ok_or_else(|| {
+        Error::too_large(format!("{what} of {size} bytes; at most {limit} are read into memory"))
+    })
 }
 
 /// The text of UTF-16 units, as UTF-8. A surrogate without its other half, which Windows allows in names, is written as the three
@@ -69,7 +70,11 @@ pub(crate) fn utf16(units: impl IntoIterator<Item = u16>) -> Vec<u8> {
             Ok(character) => text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
             Err(lone) => {
                 let unit = lone.unpaired_surrogate();
-                text.extend([0xE0 | (unit >> 12) as u8, 0x80 | (unit >> 6 & 0x3F) as u8, 0x80 | (unit & 0x3F) as u8]);
+                text.extend([
+                    0xE0 | (unit >> 12) as u8,
+                    0x80 | (unit >> 6 & 0x3F) as u8,
+                    0x80 | (unit & 0x3F) as u8,
+                ]);
             }
         }
     }

@@ -54,12 +54,20 @@ impl File {
         let mut end = 0;
         for extent in &extents {
             let overlaps = extent.start < end;
-            end = extent.start.checked_add(extent.length).ok_or_else(|| Error::damaged("an extent without an end"))?;
+            end = extent
+                .start
+                .checked_add(extent.length)
+                .ok_or_else(|| Error::damaged("an extent without an end"))?;
             if overlaps {
-                return Err(Error::damaged(format!("two extents have the byte {} of the file", extent.start)));
+                return Err(Error::damaged(format!(
+                    "two extents have the byte {} of the file",
+                    extent.start
+                )));
             }
             if let Place::Device(at) = extent.place
-                && at.checked_add(extent.length.min(size.saturating_sub(extent.start))).is_none_or(|end| end > device.size())
+                && at
+                    .checked_add(extent.length.min(size.saturating_sub(extent.start)))
+                    .is_none_or(|end| end > device.size())
             {
                 return Err(Error::damaged("an extent lies behind the end of the volume"));
             }
@@ -88,9 +96,10 @@ impl File {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless all of it is within the file;
     /// [`Damaged`](crate::ErrorKind::Damaged) when something compressed does not unpack to what it should; [`Io`](crate::ErrorKind::Io).
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|&end| end <= self.size).ok_or_else(|| {
-            Error::invalid(format!("{} bytes at {offset} of a file of {} bytes", buffer.len(), self.size))
-        })?;
+        let end =
+            offset.checked_add(buffer.len() as u64).filter(|&end| end <= self.size).ok_or_else(|| {
+                Error::invalid(format!("{} bytes at {offset} of a file of {} bytes", buffer.len(), self.size))
+            })?;
         let mut at = offset;
         let mut index = self.extents.partition_point(|extent| extent.start + extent.length <= offset);
         let mut rest = buffer;
@@ -204,6 +213,9 @@ fn within(bytes: &[u8], from: usize, skip: u64, length: usize) -> Option<&[u8]> 
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("size", &self.size).field("extents", &self.extents.len()).finish_non_exhaustive()
+        f.debug_struct("File")
+            .field("size", &self.size)
+            .field("extents", &self.extents.len())
+            .finish_non_exhaustive()
     }
 }

@@ -44,6 +44,7 @@ mod ext;
 mod fat;
 mod fields;
 mod file;
+mod lvm;
 mod ntfs;
 mod partition;
 mod system;

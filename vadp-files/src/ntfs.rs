@@ -59,7 +59,7 @@ impl Ntfs {
         let cluster = sector * per_cluster;
         let record_size = match boot.byte(64)? as i8 {
             count @ 1.. => cluster * count as u64,
-            shift @ -16..0 => 1 << -shift,
+            shift @ -16..=-1 => 1 << -shift,
             _ => 0,
         };
         let sane = (256..=4096).contains(&sector)
@@ -102,7 +102,9 @@ impl Ntfs {
         let record = self.record(node.1)?;
         match node.0 == u64::from(record.sequence) {
             true => Ok(record),
-            false => Err(Error::damaged(format!("record {} belongs to another file than the folder says", node.1))),
+            false => {
+                Err(Error::damaged(format!("record {} belongs to another file than the folder says", node.1)))
+            }
         }
     }
 
@@ -135,7 +137,8 @@ impl FileSystem for Ntfs {
 
     fn stat(&self, node: Node) -> Result<Stat> {
         let record = self.node(node)?;
-        let standard = record.find(kind::STANDARD, &[]).ok_or_else(|| Error::damaged("a file without its times"))?;
+        let standard =
+            record.find(kind::STANDARD, &[]).ok_or_else(|| Error::damaged("a file without its times"))?;
         let standard = standard.resident()?;
         let attributes = standard.le32(32)?;
         let kind = self.kind(&record)?;
@@ -170,7 +173,8 @@ impl FileSystem for Ntfs {
     }
 
     fn read_link(&self, link: Node) -> Result<Vec<u8>> {
-        let target = reparse::link(&self.node(link)?)?.ok_or_else(|| Error::wrong_type("not a symbolic link"))?;
+        let target =
+            reparse::link(&self.node(link)?)?.ok_or_else(|| Error::wrong_type("not a symbolic link"))?;
         match target.len() as u64 <= LONGEST_LINK {
             true => Ok(target),
             false => Err(Error::damaged("a symbolic link that is too long")),
@@ -192,7 +196,9 @@ impl FileSystem for Ntfs {
     fn xattrs(&self, node: Node) -> Result<Vec<Xattr>> {
         let record = self.node(node)?;
         let mut found = Vec::new();
-        for stream in record.attributes.iter().filter(|attribute| attribute.kind == kind::DATA && attribute.is_first()) {
+        for stream in
+            record.attributes.iter().filter(|attribute| attribute.kind == kind::DATA && attribute.is_first())
+        {
             if stream.name.is_empty() {
                 continue;
             }
@@ -200,9 +206,12 @@ impl FileSystem for Ntfs {
             if stream.size() > LARGEST_STREAM {
                 let name = String::from_utf8_lossy(&name).into_owned();
                 let size = stream.size();
-                return Err(Error::too_large(format!("a stream \"{name}\" of {size} bytes, which no attribute can hold")));
+                return Err(Error::too_large(format!(
+                    "a stream \"{name}\" of {size} bytes, which no attribute can hold"
+                )));
             }
-            let value = attribute::content(self, &record, kind::DATA, &stream.name)?.read_all(LARGEST_STREAM as usize)?;
+            let value = attribute::content(self, &record, kind::DATA, &stream.name)?
+                .read_all(LARGEST_STREAM as usize)?;
             found.push(Xattr { name: [b"user.", name.as_slice()].concat(), value });
         }
         Ok(found)

@@ -3,7 +3,7 @@
 use crate::checksum::crc32;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::fields::{Fields, utf16, units};
+use crate::fields::{Fields, units, utf16};
 
 /// The most partitions of a disk; GPT has 128 by default.
 const MOST: usize = 1024;
@@ -36,7 +36,9 @@ pub(crate) fn partitions(device: &Device) -> Result<Option<Vec<Partition>>> {
     if (0..4).any(|slot| first.get(446 + slot * 16 + 4) == Some(&0xEE)) {
         return match gpt(device)? {
             Some(found) => Ok(Some(found)),
-            None => Err(Error::damaged("the disk says that it has a GPT, and neither of the two copies is whole")),
+            None => {
+                Err(Error::damaged("the disk says that it has a GPT, and neither of the two copies is whole"))
+            }
         };
     }
     mbr(device, &first)
@@ -163,7 +165,8 @@ fn gpt_at(device: &Device, at: u64, sector: u64) -> Result<Option<Vec<Partition>
     if !(128..=4096).contains(&size) || count > MOST {
         return Err(Error::damaged(format!("a GPT of {count} entries of {size} bytes")));
     }
-    let table = entries.checked_mul(sector).ok_or_else(|| Error::damaged("a GPT behind the end of the disk"))?;
+    let table =
+        entries.checked_mul(sector).ok_or_else(|| Error::damaged("a GPT behind the end of the disk"))?;
     let table = device.block(table, count * size)?;
     if !crc32(!0, &table) != entries_stored {
         return Err(Error::damaged("the checksum of the GPT's entries does not hold"));
@@ -176,7 +179,8 @@ fn gpt_at(device: &Device, at: u64, sector: u64) -> Result<Option<Vec<Partition>
         let (first, last) = (entry.le64(32)?, entry.le64(40)?);
         let bytes = (last.checked_sub(first).and_then(|sectors| sectors.checked_add(1)))
             .and_then(|sectors| Some((first.checked_mul(sector)?, sectors.checked_mul(sector)?)));
-        let (start, bytes) = bytes.ok_or_else(|| Error::damaged(format!("partition {number} ends before it begins")))?;
+        let (start, bytes) =
+            bytes.ok_or_else(|| Error::damaged(format!("partition {number} ends before it begins")))?;
         push(device, &mut found, number, start, bytes)?;
         if let Some(pushed) = found.last_mut() {
             let name = utf16(units(entry.part(56, 72)?).take_while(|&unit| unit != 0));

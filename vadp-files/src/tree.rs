@@ -187,7 +187,9 @@ impl Tree {
                 NodeKind::Link => {
                     links += 1;
                     if links > MOST_LINKS {
-                        return Err(Error::wrong_type(format!("more than {MOST_LINKS} symbolic links on the way")));
+                        return Err(Error::wrong_type(format!(
+                            "more than {MOST_LINKS} symbolic links on the way"
+                        )));
                     }
                     let target = self.system.read_link(entry.node)?;
                     if target.len() as u64 > LONGEST_LINK {
@@ -211,10 +213,14 @@ impl Tree {
         let exact = entries.iter().position(|entry| entry.name == name);
         let found = exact.or_else(|| {
             let wanted = std::str::from_utf8(name).ok().filter(|_| self.info().ignores_case)?.to_lowercase();
-            let matches = |entry: &Entry| std::str::from_utf8(&entry.name).is_ok_and(|name| name.to_lowercase() == wanted);
+            let matches = |entry: &Entry| {
+                std::str::from_utf8(&entry.name).is_ok_and(|name| name.to_lowercase() == wanted)
+            };
             entries.iter().position(matches)
         });
-        found.and_then(|at| entries.into_iter().nth(at)).ok_or_else(|| Error::not_found("there is nothing of this name"))
+        found
+            .and_then(|at| entries.into_iter().nth(at))
+            .ok_or_else(|| Error::not_found("there is nothing of this name"))
     }
 }
 

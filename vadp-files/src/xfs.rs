@@ -167,7 +167,9 @@ impl Layout {
         let incompat = if is_v5 { sb.be32(216)? } else { 0 };
         if incompat & !incompat::KNOWN != 0 {
             let unknown = incompat & !incompat::KNOWN;
-            return Err(Error::unsupported(format!("features of XFS ({unknown:#x}) that this version does not know")));
+            return Err(Error::unsupported(format!(
+                "features of XFS ({unknown:#x}) that this version does not know"
+            )));
         }
         if incompat & incompat::NEEDS_REPAIR != 0 {
             return Err(Error::damaged("the file system says that it needs a repair (xfs_repair)"));

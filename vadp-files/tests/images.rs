@@ -68,7 +68,10 @@ fn has_the_rest(tree: &Tree) {
     assert_eq!(tree.open("folder/out").unwrap_err().kind(), ErrorKind::NotFound);
     let xattrs = tree.xattrs("hello").unwrap();
     assert_eq!(xattrs.len(), 1);
-    assert_eq!((xattrs[0].name.as_slice(), xattrs[0].value.as_slice()), (&b"user.note"[..], &b"of a file"[..]));
+    assert_eq!(
+        (xattrs[0].name.as_slice(), xattrs[0].value.as_slice()),
+        (&b"user.note"[..], &b"of a file"[..])
+    );
     let sparse = tree.open("sparse").unwrap();
     assert_eq!(sparse.size(), 5 << 30);
     let data = sparse.data(0).unwrap();
@@ -109,7 +112,8 @@ fn flipped_bits_of_ext4_are_found() {
             errors += 1;
             continue;
         };
-        for (path, wanted) in [("hello", b"hello\n".to_vec()), ("folder/größe/日本語", b"deep".to_vec())] {
+        for (path, wanted) in [("hello", b"hello\n".to_vec()), ("folder/größe/日本語", b"deep".to_vec())]
+        {
             match tree.open(path).and_then(|file| file.read_all(1 << 20)) {
                 // Contents have no checksum in ext4; these two are a block each.
                 Ok(got) => assert_eq!(got.len(), wanted.len()),
@@ -225,7 +229,10 @@ fn partitions_of_both_kinds() {
                 disk[sector as usize + 30] ^= 1;
             }
             let found = volumes(disk.clone());
-            assert_eq!((found[0].name(), found[0].label(), found[0].kind()), ("disk/1", "from outside", Kind::Fat));
+            assert_eq!(
+                (found[0].name(), found[0].label(), found[0].kind()),
+                ("disk/1", "from outside", Kind::Fat)
+            );
             has_the_files(&found[0].open().unwrap(), "TINY");
         }
     }

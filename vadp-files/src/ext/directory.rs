@@ -33,7 +33,8 @@ pub(super) fn list(ext: &Ext, inode: &Inode) -> Result<Vec<Entry>> {
             continue;
         }
         content.read_exact_at(&mut bytes, number * size)?;
-        let is_index = inode.has(INDEXED) && bytes.le32(0)? == 0 && length(ext, bytes.le16(4)?) == size as usize;
+        let is_index =
+            inode.has(INDEXED) && bytes.le32(0)? == 0 && length(ext, bytes.le16(4)?) == size as usize;
         if is_index {
             continue;
         }

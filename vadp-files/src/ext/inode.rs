@@ -16,7 +16,6 @@ const ENCRYPTED: u32 = 0x800;
 const COMPRESSED: u32 = 0x4;
 
 pub(super) struct Inode {
-    pub(super) number: u64,
     pub(super) bytes: Vec<u8>,
     /// What the checksums of its blocks begin with.
     pub(super) seed: Option<u32>,
@@ -63,7 +62,7 @@ impl Ext {
             return Err(Error::damaged("larger than a file can be"));
         }
         let flags = bytes.le32(32)?;
-        Ok(Inode { number, seed, mode, size, flags, bytes })
+        Ok(Inode { seed, mode, size, flags, bytes })
     }
 }
 

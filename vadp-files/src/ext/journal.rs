@@ -67,7 +67,9 @@ impl<'a> Journal<'a> {
         }
         let features = if version == 4 { sb.be32(40)? } else { 0 };
         if features & !feature::KNOWN != 0 {
-            return Err(Error::unsupported(format!("features of the journal ({features:#x}) that this version does not know")));
+            return Err(Error::unsupported(format!(
+                "features of the journal ({features:#x}) that this version does not know"
+            )));
         }
         if features & (feature::CHECKSUMS_2 | feature::CHECKSUMS_3) != 0 {
             let stored = sb.be32(252)?;
@@ -193,7 +195,8 @@ impl<'a> Journal<'a> {
             }
         }
         // A block that does not have its checksum matters only if its transaction was committed.
-        let spoilt = found.iter().flat_map(|transaction| &transaction.blocks).any(|&(target, ..)| target == SPOILT);
+        let spoilt =
+            found.iter().flat_map(|transaction| &transaction.blocks).any(|&(target, ..)| target == SPOILT);
         match spoilt {
             true => Err(Error::damaged("a committed block of the journal does not have its checksum")),
             false => Ok((found, sequence)),
@@ -294,7 +297,9 @@ impl<'a> Journal<'a> {
         // Tag 9 is the head, which says for which transaction they are.
         let block = self.block(self.end)?;
         match block.le16(0)? == 9 && block.le32(8)? == next {
-            true => Err(Error::unsupported("the journal has fast commits; mount it once in its guest to have them written")),
+            true => Err(Error::unsupported(
+                "the journal has fast commits; mount it once in its guest to have them written",
+            )),
             false => Ok(()),
         }
     }

@@ -64,7 +64,9 @@ fn entries(ext: &Ext, list: &[u8], values: &[u8], found: &mut Vec<Attribute>) ->
         let value = if inode != 0 {
             let inode = ext.inode(inode)?;
             if inode.kind() != NodeKind::File || inode.size() != size as u64 {
-                return Err(Error::damaged("the value of an attribute is not in the inode that it should be in"));
+                return Err(Error::damaged(
+                    "the value of an attribute is not in the inode that it should be in",
+                ));
             }
             map::content(ext, &inode)?.read_all(MOST_XATTR_BYTES)?
         } else {

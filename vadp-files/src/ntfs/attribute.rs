@@ -104,7 +104,10 @@ fn runs(bytes: &[u8]) -> Result<Vec<Run>> {
         at += 1 + count_size + place_size;
         let count = u64::try_from(count).ok().filter(|&count| count > 0);
         let count = count.ok_or_else(|| Error::damaged("a run of no clusters"))?;
-        place = place.checked_add(moved).filter(|&place| place >= 0).ok_or_else(|| Error::damaged("a run before the volume"))?;
+        place = place
+            .checked_add(moved)
+            .filter(|&place| place >= 0)
+            .ok_or_else(|| Error::damaged("a run before the volume"))?;
         runs.push(Run { place: (place_size > 0).then_some(place as u64), count });
     }
 }
@@ -127,7 +130,10 @@ fn number(bytes: &[u8]) -> Result<i64> {
 pub(super) fn content(ntfs: &Ntfs, record: &Record, kind: u32, name: &[u16]) -> Result<File> {
     let first = record.find(kind, name).ok_or_else(|| Error::damaged("an attribute is missing"))?;
     if first.flags & ENCRYPTED != 0 {
-        return Err(Error::new(ErrorKind::Encrypted, "encrypted by Windows (EFS); its key is not in the volume"));
+        return Err(Error::new(
+            ErrorKind::Encrypted,
+            "encrypted by Windows (EFS); its key is not in the volume",
+        ));
     }
     let (unit, size, valid) = match &first.form {
         Form::Resident(value) => return File::of_bytes(ntfs.device.clone(), value.clone()),

@@ -20,7 +20,8 @@ const REPARSE: u32 = 0x400;
 const FOR_DOS: u8 = 2;
 
 pub(super) fn list(ntfs: &Ntfs, record: &Record) -> Result<Vec<Entry>> {
-    let root = record.find(kind::INDEX_ROOT, NAMES).ok_or_else(|| Error::damaged("a folder without an index"))?;
+    let root =
+        record.find(kind::INDEX_ROOT, NAMES).ok_or_else(|| Error::damaged("a folder without an index"))?;
     let root = root.resident()?;
     let block_size = root.le32(8)? as usize;
     if !block_size.is_power_of_two() || !(512..=1 << 20).contains(&block_size) {
@@ -71,7 +72,10 @@ impl Walk {
     }
 
     fn block(&mut self, number: u64, depth: u32) -> Result<()> {
-        let blocks = self.blocks.as_ref().ok_or_else(|| Error::damaged("an index leads to blocks that it does not have"))?;
+        let blocks = self
+            .blocks
+            .as_ref()
+            .ok_or_else(|| Error::damaged("an index leads to blocks that it does not have"))?;
         if depth > DEEPEST || self.left == 0 {
             return Err(Error::damaged("an index that leads back to itself"));
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Fields;
 use crate::file::File;
-use crate::ntfs::attribute::{self, Attribute, kind};
 use crate::ntfs::Ntfs;
+use crate::ntfs::attribute::{self, Attribute, kind};
 
 const IN_USE: u16 = 0x1;
 const FOLDER: u16 = 0x2;
@@ -58,16 +58,24 @@ impl Ntfs {
 
     /// The table of records begins at a known place, and its own record says where the rest of it is.
     pub(super) fn find_table(&self, cluster: u64) -> Result<File> {
-        let at = cluster.checked_mul(self.cluster).ok_or_else(|| Error::damaged("a table of files behind the volume's end"))?;
+        let at = cluster
+            .checked_mul(self.cluster)
+            .ok_or_else(|| Error::damaged("a table of files behind the volume's end"))?;
         let mut record = self.parse(0, self.device.block(at, self.record_size)?)?;
         // Its further records are in the part that the first one tells.
-        let first = Self { table: attribute::beginning(self, &record)?, info: self.info.clone(), device: self.device.clone(), ..*self };
+        let first = Self {
+            table: attribute::beginning(self, &record)?,
+            info: self.info.clone(),
+            device: self.device.clone(),
+            ..*self
+        };
         first.extend(&mut record)?;
         attribute::content(self, &record, kind::DATA, &[])
     }
 
     fn base(&self, number: u64) -> Result<Record> {
-        let at = number.checked_mul(self.record_size as u64).ok_or_else(|| Error::damaged("no such record"))?;
+        let at =
+            number.checked_mul(self.record_size as u64).ok_or_else(|| Error::damaged("no such record"))?;
         if at.checked_add(self.record_size as u64).is_none_or(|end| end > self.table.size()) {
             return Err(Error::damaged("it is behind the end of the table"));
         }
@@ -118,7 +126,8 @@ impl Ntfs {
             return Err(Error::too_large("a file of too many records"));
         }
         for other in others {
-            let at = other.checked_mul(self.record_size as u64).ok_or_else(|| Error::damaged("no such record"))?;
+            let at =
+                other.checked_mul(self.record_size as u64).ok_or_else(|| Error::damaged("no such record"))?;
             let bytes = self.table.metadata(at, self.record_size)?;
             if bytes.le64(32)? & 0xFFFF_FFFF_FFFF != record.number {
                 return Err(Error::damaged(format!("its further record {other} belongs to another file")));

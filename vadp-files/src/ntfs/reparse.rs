@@ -43,7 +43,11 @@ pub(super) fn refuse(record: &Record) -> Result<()> {
     let Some(point) = point(record)? else { return Ok(()) };
     Err(Error::unsupported(match point.le32(0)? {
         tag::COMPACT => "compressed by Windows (CompactOS, WOF), which this version cannot unpack".into(),
-        tag::DEDUPLICATED => "deduplicated by Windows Server; its content is in the chunk store of the volume".into(),
-        tag => format!("its content is handed out by a driver (reparse tag {tag:#x}) and need not be in the volume"),
+        tag::DEDUPLICATED => {
+            "deduplicated by Windows Server; its content is in the chunk store of the volume".into()
+        }
+        tag => format!(
+            "its content is handed out by a driver (reparse tag {tag:#x}) and need not be in the volume"
+        ),
     }))
 }

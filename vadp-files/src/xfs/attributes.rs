@@ -126,7 +126,9 @@ impl Leaves<'_> {
             steps += 1;
             match next {
                 0 => return Ok(()),
-                _ if steps > MOST_BLOCKS => return Err(Error::damaged("leaves of attributes that have no end")),
+                _ if steps > MOST_BLOCKS => {
+                    return Err(Error::damaged("leaves of attributes that have no end"));
+                }
                 next => block = self.block(next.into())?,
             }
         }

@@ -85,7 +85,14 @@ fn short(xfs: &Xfs, bytes: &[u8], entries: &mut Vec<Entry>) -> Result<()> {
     Ok(())
 }
 
-fn block(xfs: &Xfs, inode: &Inode, bytes: &[u8], place: u64, is_first: bool, entries: &mut Vec<Entry>) -> Result<()> {
+fn block(
+    xfs: &Xfs,
+    inode: &Inode,
+    bytes: &[u8],
+    place: u64,
+    is_first: bool,
+    entries: &mut Vec<Entry>,
+) -> Result<()> {
     let magic = bytes.part(0, 4)?;
     let (is_whole, is_data) = match xfs.layout.is_v5 {
         true => (magic == b"XDB3", magic == b"XDD3"),

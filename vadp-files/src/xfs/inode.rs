@@ -141,7 +141,8 @@ impl Inode {
     }
 
     pub(super) fn stat(&self) -> Result<Stat> {
-        let links = if self.bytes.byte(4)? == 1 { self.bytes.be16(6)?.into() } else { self.bytes.be32(16)? };
+        let links =
+            if self.bytes.byte(4)? == 1 { self.bytes.be16(6)?.into() } else { self.bytes.be32(16)? };
         Ok(Stat {
             kind: self.kind(),
             size: self.size(),

@@ -53,7 +53,9 @@ pub(super) fn transactions(xfs: &Xfs) -> Result<Vec<Transaction>> {
         return Ok(Vec::new());
     }
     if !xfs.layout.is_v5 {
-        return Err(Error::unsupported("the log of XFS version 4 has changes; mount it once in its guest to have them written"));
+        return Err(Error::unsupported(
+            "the log of XFS version 4 has changes; mount it once in its guest to have them written",
+        ));
     }
     log.replayable(&head)
 }
@@ -110,7 +112,9 @@ impl Log<'_> {
         }
         let mut bytes = self.read(at, sectors)?;
         let mut body = bytes.split_off(headers * SECTOR as usize);
-        if self.xfs.layout.is_v5 && self.checksum(&bytes, headers, body.part(0, length)?)? != header.le32(32)? {
+        if self.xfs.layout.is_v5
+            && self.checksum(&bytes, headers, body.part(0, length)?)? != header.le32(32)?
+        {
             return Ok(None);
         }
         // The first word of each sector says which cycle it is of; what was there is in the headers.
@@ -264,7 +268,11 @@ impl Open {
             let count = first.le16(2)?.max(1);
             let mut item = vec![first];
             for _ in 1..count {
-                item.push(regions.next().ok_or_else(|| Error::damaged("an item of the log that is not all there"))?);
+                item.push(
+                    regions
+                        .next()
+                        .ok_or_else(|| Error::damaged("an item of the log that is not all there"))?,
+                );
             }
             items.push(item);
         }

@@ -79,7 +79,9 @@ pub(super) fn runs(xfs: &Xfs, inode: &Inode, fork: Fork<'_>) -> Result<Vec<Run>>
                 return Err(Error::damaged("not as many extents as the inode says"));
             }
         }
-        Format::Local | Format::Device => return Err(Error::damaged("content that should be in extents is not")),
+        Format::Local | Format::Device => {
+            return Err(Error::damaged("content that should be in extents is not"));
+        }
     }
     Ok(runs)
 }

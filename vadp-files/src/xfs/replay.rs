@@ -23,8 +23,8 @@ mod item {
     /// Freed extents, unlinked inodes, quotas, new inodes, reverse maps, reference counts, attributes, and their completions: they change nothing
     /// that is read here, or come with the buffers and inodes that do.
     pub(super) const WITHOUT_EFFECT: &[u16] = &[
-        0x1236, 0x1237, 0x1238, 0x123D, 0x123E, 0x123F, 0x1240, 0x1241, 0x1242, 0x1243, 0x1246, 0x1247, 0x124A, 0x124B,
-        0x124C, 0x124D, 0x124E, 0x124F,
+        0x1236, 0x1237, 0x1238, 0x123D, 0x123E, 0x123F, 0x1240, 0x1241, 0x1242, 0x1243, 0x1246, 0x1247,
+        0x124A, 0x124B, 0x124C, 0x124D, 0x124E, 0x124F,
     ];
 }
 
@@ -77,19 +77,26 @@ pub(super) fn replay(xfs: &Xfs) -> Result<BTreeMap<u64, Patch>> {
                     intended.remove(&(kind - 1, first.le64(8)?));
                 }
                 kind if item::WITHOUT_EFFECT.contains(&kind) => {}
-                kind => return Err(Error::unsupported(format!("the log has an item ({kind:#x}) that this version does not know"))),
+                kind => {
+                    return Err(Error::unsupported(format!(
+                        "the log has an item ({kind:#x}) that this version does not know"
+                    )));
+                }
             }
         }
     }
     if !intended.is_empty() {
-        return Err(Error::unsupported("the log has moved only a part of a file; mount it once in its guest to have the rest moved"));
+        return Err(Error::unsupported(
+            "the log has moved only a part of a file; mount it once in its guest to have the rest moved",
+        ));
     }
     replay.finish()
 }
 
 fn buffers(transactions: &[Transaction]) -> impl Iterator<Item = Result<Buffer<'_>>> {
     let items = transactions.iter().flat_map(|transaction| &transaction.items);
-    let is_buffer = |item: &&Vec<Vec<u8>>| item.first().is_some_and(|first| first.le16(0).ok() == Some(item::BUFFER));
+    let is_buffer =
+        |item: &&Vec<Vec<u8>>| item.first().is_some_and(|first| first.le16(0).ok() == Some(item::BUFFER));
     items.filter(is_buffer).map(|item| Buffer::read(item))
 }
 
@@ -104,8 +111,11 @@ struct Buffer<'a> {
 
 impl<'a> Buffer<'a> {
     fn read(item: &'a [Vec<u8>]) -> Result<Self> {
-        let (first, pieces) = item.split_first().ok_or_else(|| Error::damaged("an item of the log without a region"))?;
-        let map = (first.le32(16)? as usize).checked_mul(4).ok_or_else(|| Error::damaged("a buffer that is too large"))?;
+        let (first, pieces) =
+            item.split_first().ok_or_else(|| Error::damaged("an item of the log without a region"))?;
+        let map = (first.le32(16)? as usize)
+            .checked_mul(4)
+            .ok_or_else(|| Error::damaged("a buffer that is too large"))?;
         let map = if map > 0 { first.part(20, map.min(first.len().saturating_sub(20)))? } else { &[] };
         Ok(Self {
             flags: first.le16(4)?,
@@ -138,7 +148,9 @@ impl Replay<'_> {
         if count == 0 || count > LARGEST {
             return Err(Error::damaged("the log has a buffer of a size that there is not"));
         }
-        let at = sector.checked_mul(SECTOR as u64).ok_or_else(|| Error::damaged("a buffer behind the end of the volume"))?;
+        let at = sector
+            .checked_mul(SECTOR as u64)
+            .ok_or_else(|| Error::damaged("a buffer behind the end of the volume"))?;
         let mut bytes = vec![0; count as usize * SECTOR];
         self.xfs.device.read(at, &mut bytes)?;
         for (number, patch) in self.sectors.range(sector..sector + count) {
@@ -162,7 +174,8 @@ impl Replay<'_> {
             return Ok(());
         }
         let mut bytes = self.read(buffer.sector, buffer.sectors)?;
-        if identity(&bytes).is_some_and(|identity| bytes.be64(identity.lsn).is_ok_and(|stored| stored >= lsn)) {
+        if identity(&bytes).is_some_and(|identity| bytes.be64(identity.lsn).is_ok_and(|stored| stored >= lsn))
+        {
             return Ok(());
         }
         let mut pieces = buffer.pieces.iter();
@@ -174,10 +187,13 @@ impl Replay<'_> {
                 continue;
             }
             // Each region is a run of pieces, or the beginning of one.
-            let region = pieces.next().ok_or_else(|| Error::damaged("a buffer of the log that is not all there"))?;
+            let region =
+                pieces.next().ok_or_else(|| Error::damaged("a buffer of the log that is not all there"))?;
             let target = bytes.get_mut(piece * PIECE..).and_then(|rest| rest.get_mut(..region.len()));
             let target = target.filter(|_| !region.is_empty());
-            target.ok_or_else(|| Error::damaged("a region of the log that is too long"))?.copy_from_slice(region);
+            target
+                .ok_or_else(|| Error::damaged("a region of the log that is too long"))?
+                .copy_from_slice(region);
             piece += region.len().div_ceil(PIECE);
         }
         if let Some(identity) = identity(&bytes)
@@ -191,21 +207,26 @@ impl Replay<'_> {
     }
 
     fn inode(&mut self, item: &[Vec<u8>], lsn: u64) -> Result<()> {
-        let [format, core, forks @ ..] = item else { return Err(Error::damaged("an inode of the log without its core")) };
+        let [format, core, forks @ ..] = item else {
+            return Err(Error::damaged("an inode of the log without its core"));
+        };
         let (fields, number) = (format.le32(4)?, format.le64(16)?);
         let size = self.xfs.layout.inode_size;
         let place = self.xfs.inode_at(number)?;
         let (sector, within) = (place / SECTOR as u64, place as usize % SECTOR);
         let sectors = size.max(SECTOR) / SECTOR;
         let mut bytes = self.read(sector, sectors as u64)?;
-        let inode = bytes.get_mut(within..within + size).ok_or_else(|| Error::damaged("an inode across sectors"))?;
+        let inode =
+            bytes.get_mut(within..within + size).ok_or_else(|| Error::damaged("an inode across sectors"))?;
         if inode.starts_with(b"IN") && inode.byte(4)? == 3 && inode.be64(112)? >= lsn {
             return Ok(());
         }
         let core = to_disk(core)?;
         let copy = |inode: &mut [u8], at: usize, bytes: &[u8]| {
             let target = inode.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
-            target.map(|target| target.copy_from_slice(bytes)).ok_or_else(|| Error::damaged("a fork larger than its inode"))
+            target
+                .map(|target| target.copy_from_slice(bytes))
+                .ok_or_else(|| Error::damaged("a fork larger than its inode"))
         };
         copy(inode, 0, &core)?;
         copy(inode, 112, &lsn.to_be_bytes())?;
@@ -222,8 +243,11 @@ impl Replay<'_> {
             if fields & (plain | root) == 0 {
                 continue;
             }
-            let Some(fork) = forks.next() else { return Err(Error::damaged("an inode of the log without its fork")) };
-            let fork = if fields & root != 0 { tree_root(fork, end.saturating_sub(start))? } else { fork.clone() };
+            let Some(fork) = forks.next() else {
+                return Err(Error::damaged("an inode of the log without its fork"));
+            };
+            let fork =
+                if fields & root != 0 { tree_root(fork, end.saturating_sub(start))? } else { fork.clone() };
             if start + fork.len() > end.next_multiple_of(4) {
                 return Err(Error::damaged("a fork larger than its room"));
             }
@@ -288,8 +312,28 @@ fn to_disk(core: &[u8]) -> Result<Vec<u8>> {
         }
     };
     for (at, size) in [
-        (0, 2), (2, 2), (6, 2), (8, 4), (12, 4), (16, 4), (20, 2), (22, 2), (56, 8), (64, 8), (72, 4), (76, 4), (84, 4), (88, 2),
-        (90, 2), (92, 4), (96, 4), (104, 8), (112, 8), (120, 8), (128, 4), (152, 8),
+        (0, 2),
+        (2, 2),
+        (6, 2),
+        (8, 4),
+        (12, 4),
+        (16, 4),
+        (20, 2),
+        (22, 2),
+        (56, 8),
+        (64, 8),
+        (72, 4),
+        (76, 4),
+        (84, 4),
+        (88, 2),
+        (90, 2),
+        (92, 4),
+        (96, 4),
+        (104, 8),
+        (112, 8),
+        (120, 8),
+        (128, 4),
+        (152, 8),
     ] {
         swap(at, size);
     }
