@@ -33,11 +33,16 @@ pub(crate) async fn current(
     allocated: &Extents,
     chunk: u64,
 ) -> Result<(ByteRange, Option<Bytes>), Error> {
-    let range = chunk_range(chunk, u64::from(reader.chunk_size()), reader.capacity())
-        .ok_or_else(|| Error::new(ErrorKind::RestorePoint, format!("chunk {chunk} is behind the disk")))?;
+    let range = range_of(reader, chunk)?;
     let pieces: Vec<ByteRange> = allocated.within(range).collect();
     let read = read_pieces(disk, range, &pieces).await?;
     Ok((range, read.map(|(data, _)| data)))
+}
+
+/// The bytes of a chunk.
+pub(crate) fn range_of(reader: &dyn StoredDisk, chunk: u64) -> Result<ByteRange, Error> {
+    chunk_range(chunk, u64::from(reader.chunk_size()), reader.capacity())
+        .ok_or_else(|| Error::new(ErrorKind::RestorePoint, format!("chunk {chunk} is behind the disk")))
 }
 
 /// Whether the bytes are those of the restore point, by their keyed digest. `None` stands for zeros.

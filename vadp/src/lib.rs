@@ -6,7 +6,7 @@
 //!                                   ChangedMap                        pipeline: DiskSource ─► repository
 //!                              (complete, or an error)                 (bounded bytes in flight)
 //!
-//! Restore ── plan: disks matched by key and uuid ─► compare, write what differs ─► read everything back
+//! Restore ── plan: disks matched by key and uuid ─► snapshot ─► write what changed or differs ─► read back ─► keep, or undo
 //! ```
 //!
 //! A backup is either visible and complete, or invisible. A snapshot that was taken is removed, or stands in the
@@ -59,6 +59,7 @@ mod resume;
 mod snapshot;
 mod stored;
 mod throttle;
+mod verify;
 
 pub use backup::{Backup, BackupOutcome, BackupPlan, DiskOutcome, PlannedDisk};
 pub use cancel::CancelToken;
@@ -70,7 +71,7 @@ pub use journal::{Entry, Intent, Journal};
 pub use machine::{ProtectedVm, VmIdentity, VmSelector};
 pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
-pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
+pub use restore::{PowerPolicy, Restore, RestoreOutcome, RestorePlan, RestoredDisk, TentativeRestore};
 pub use snapshot::{
     Consistency, Consolidation, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept,
     VssBackup, VssContext, VssSpec,
@@ -78,6 +79,7 @@ pub use snapshot::{
 pub use stored::{DiskMetadata, MachineMetadata};
 pub use throttle::{Throttle, TimeOfDay};
 pub use transport::{Vddk, VddkCredentials};
+pub use verify::Verify;
 
 /// Compiles what the README shows.
 #[cfg(doctest)]
