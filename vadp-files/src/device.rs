@@ -17,12 +17,15 @@ const LINES: u64 = 256;
 /// records and clusters of up to 2 MiB.
 const LARGEST: usize = 4 << 20;
 
+/// The number of a line and its bytes.
+type Line = (u64, Arc<[u8]>);
+
 /// The bytes of a volume. Clones share the cache.
 #[derive(Clone)]
 pub(crate) struct Device {
     source: Arc<dyn ReadAt>,
     size: u64,
-    lines: Arc<Mutex<Vec<Option<(u64, Arc<[u8]>)>>>>,
+    lines: Arc<Mutex<Vec<Option<Line>>>>,
 }
 
 impl Device {

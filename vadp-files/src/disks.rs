@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vmdk::{ReadAt, Window};
 
+use crate::btrfs::Btrfs;
 use crate::detect::detect;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,8 @@ pub struct Volume {
     size: u64,
     source: Arc<dyn ReadAt>,
     problem: Option<String>,
+    /// Those that a file system of several devices could have beside this one.
+    others: Vec<Arc<dyn ReadAt>>,
 }
 
 impl Disks {
@@ -83,6 +86,11 @@ impl Disks {
             }
         }
         logical(&mut volumes)?;
+        let btrfs = |volume: &&mut Volume| volume.kind == Kind::Btrfs;
+        let devices: Vec<_> = volumes.iter_mut().filter(btrfs).map(|volume| volume.source.clone()).collect();
+        for volume in volumes.iter_mut().filter(btrfs) {
+            volume.others.clone_from(&devices);
+        }
         Ok(volumes)
     }
 }
@@ -125,7 +133,7 @@ fn logical(volumes: &mut Vec<Volume>) -> Result<()> {
 
 impl Volume {
     fn new(name: String, source: Arc<dyn ReadAt>, size: u64, kind: Kind) -> Self {
-        Self { name, label: String::new(), kind, size, source, problem: None }
+        Self { name, label: String::new(), kind, size, source, problem: None, others: Vec::new() }
     }
 
     /// What it is called: the disk, `disk/2` for its second partition, `group/volume` for a logical volume.
@@ -167,6 +175,7 @@ impl Volume {
         let source = self.source.clone();
         let system: Arc<dyn FileSystem> = match self.kind {
             Kind::Ext => Arc::new(Ext::open(source)?),
+            Kind::Btrfs => Arc::new(Btrfs::open(source, &self.others)?),
             Kind::Xfs => Arc::new(Xfs::open(source)?),
             Kind::Ntfs => Arc::new(Ntfs::open(source)?),
             Kind::Fat => Arc::new(Fat::open(source)?),

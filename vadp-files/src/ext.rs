@@ -129,8 +129,12 @@ impl Ext {
             layout.first_block + 1 + nth
         } else {
             let first = nth * per_block;
-            layout.first_block + first * layout.blocks_per_group + u64::from(layout.has_superblock(first))
+            (first.saturating_mul(layout.blocks_per_group))
+                .saturating_add(layout.first_block + u64::from(layout.has_superblock(first)))
         };
+        if block >= layout.blocks {
+            return Err(Error::damaged(format!("group {group} is behind the end of the file system")));
+        }
         let at = block * layout.block_size + group % per_block * layout.descriptor_size;
         let mut descriptor = self.device.block(at, layout.descriptor_size as usize)?;
         if let Some(seed) = layout.seed {

@@ -10,6 +10,15 @@ use crate::error::{Error, Result};
 /// The most extents of a file: 160 MiB of them.
 pub(crate) const MOST_EXTENTS: usize = 4 << 20;
 
+/// The most nodes of trees that are visited for one answer: levels fall with each step, but a node could be named many times.
+pub(crate) const MOST_NODES: u32 = 1 << 20;
+
+/// Counts a node that is visited.
+pub(crate) fn visit(left: &mut u32) -> Result<()> {
+    *left = left.checked_sub(1).ok_or_else(|| Error::damaged("a tree of more nodes than any file needs"))?;
+    Ok(())
+}
+
 /// The content of a regular file. May be read by several threads at once.
 pub struct File {
     device: Device,

@@ -31,6 +31,7 @@
 //! Everything here blocks its thread.
 #![forbid(unsafe_code)]
 
+mod btrfs;
 mod checksum;
 mod clusters;
 #[cfg(unix)]

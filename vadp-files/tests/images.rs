@@ -1,5 +1,7 @@
 //! File systems made by other people's programs (`images/make`), each with the same small tree.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
+
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +100,42 @@ fn fat() {
         has_the_files(&tree, "TINY");
         assert_eq!(content(&tree, "HELLO"), b"hello\n", "names of FAT do not tell upper from lower case");
     }
+}
+
+#[test]
+fn exfat() {
+    has_the_files(&open("exfat", Kind::ExFat), "TINY");
+}
+
+/// The second image has everything in its log alone.
+#[test]
+fn xfs() {
+    for name in ["xfs", "xfs-in-use"] {
+        let tree = open(name, Kind::Xfs);
+        has_the_files(&tree, "tiny");
+        has_the_rest(&tree);
+    }
+}
+
+#[test]
+fn btrfs() {
+    let tree = open("btrfs", Kind::Btrfs);
+    has_the_files(&tree, "tiny");
+    has_the_rest(&tree);
+}
+
+#[test]
+fn ntfs() {
+    let tree = open("ntfs", Kind::Ntfs);
+    has_the_files(&tree, "TINY");
+    assert_eq!(content(&tree, "Packed/NUMBERS"), numbers(), "unpacked");
+    assert_eq!(tree.stat("hello").unwrap().links, 2);
+    assert_eq!(tree.find("hello").unwrap(), tree.find("folder/again").unwrap());
+    let streams = tree.xattrs("hello").unwrap();
+    assert_eq!(
+        (streams[0].name.as_slice(), streams[0].value.as_slice()),
+        (&b"user.stream"[..], &b"beside"[..])
+    );
 }
 
 /// A bit that is wrong in the metadata of ext4 is found by its checksum, whatever it is.

@@ -58,7 +58,7 @@ fn block(ext: &Ext, bytes: &[u8], entries: &mut Vec<Entry>) -> Result<()> {
         let inode = bytes.le32(at)?;
         let size = length(ext, bytes.le16(at + 4)?);
         let name_length = usize::from(bytes.byte(at + 6)?);
-        if size < 8 || size % 4 != 0 || at + size > bytes.len() || name_length + 8 > size {
+        if size < 8 || !size.is_multiple_of(4) || at + size > bytes.len() || name_length + 8 > size {
             return Err(Error::damaged("an entry of a folder that does not fit into its block"));
         }
         let name = bytes.part(at + 8, name_length)?;

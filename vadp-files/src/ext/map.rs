@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::ext::inode::{EXTENTS, INLINE, Inode};
 use crate::ext::{Ext, xattr};
 use crate::fields::Fields;
-use crate::file::{Extent, File, MOST_EXTENTS, Place};
+use crate::file::{Extent, File, MOST_EXTENTS, MOST_NODES, Place, visit};
 
 /// The content of a file, a folder or a link.
 pub(super) fn content(ext: &Ext, inode: &Inode) -> Result<File> {
@@ -21,7 +21,7 @@ pub(super) fn content(ext: &Ext, inode: &Inode) -> Result<File> {
             vec![Extent { start: 0, length, place: Place::Memory(bytes.into()) }],
         );
     }
-    let mut runs = Runs { ext, extents: Vec::new(), size };
+    let mut runs = Runs { ext, extents: Vec::new(), size, left: MOST_NODES };
     if inode.has(EXTENTS) {
         runs.extents(inode, inode.map()?, None)?;
     } else {
@@ -34,12 +34,15 @@ struct Runs<'a> {
     ext: &'a Ext,
     extents: Vec<Extent>,
     size: u64,
+    /// Nodes that may still be visited.
+    left: u32,
 }
 
 impl Runs<'_> {
     /// The entries of a node of the tree; `depth` is what the node above says of it.
     fn extents(&mut self, inode: &Inode, node: &[u8], depth: Option<u16>) -> Result<()> {
         let (magic, count, most, own_depth) = (node.le16(0)?, node.le16(2)?, node.le16(4)?, node.le16(6)?);
+        visit(&mut self.left)?;
         // Depth falls with each level, so no loop is possible.
         if magic != 0xF30A || count > most || own_depth > 5 || depth.is_some_and(|depth| depth != own_depth) {
             return Err(Error::damaged("a node of the tree of extents that is none"));
@@ -91,6 +94,7 @@ impl Runs<'_> {
             *block += per_list.pow(level);
             return Ok(());
         }
+        visit(&mut self.left)?;
         let list = self.ext.block(at)?;
         for entry in 0..per_list as usize {
             self.list(list.le32(entry * 4)?.into(), level - 1, block)?;

@@ -20,6 +20,8 @@ pub(super) mod kind {
     pub(in crate::ntfs) const REPARSE: u32 = 0xC0;
 }
 
+/// The most clusters of a file: with the largest clusters, more bytes than any file has.
+const MOST_CLUSTERS: u64 = 1 << 42;
 const COMPRESSED: u16 = 0x00FF;
 const ENCRYPTED: u16 = 0x4000;
 
@@ -58,7 +60,9 @@ impl Attribute {
                 let (size, valid) = if first == 0 { (bytes.le64(48)?, bytes.le64(56)?) } else { (0, 0) };
                 let runs = runs(bytes.get(usize::from(bytes.le16(32)?)..).unwrap_or_default())?;
                 let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
-                if count != last.wrapping_add(1).checked_sub(first) {
+                if count.is_some_and(|count| count > MOST_CLUSTERS)
+                    || count != last.wrapping_add(1).checked_sub(first)
+                {
                     return Err(Error::damaged("an attribute with more or fewer clusters than it says"));
                 }
                 Form::Extents { first, unit: bytes.byte(34)?.into(), size, valid, runs }
@@ -154,6 +158,9 @@ pub(super) fn content(ntfs: &Ntfs, record: &Record, kind: u32, name: &[u16]) -> 
             return Err(Error::damaged("a piece of the content is missing"));
         }
         next += piece.iter().map(|run| run.count).sum::<u64>();
+        if next > MOST_CLUSTERS {
+            return Err(Error::damaged("more clusters than a file can have"));
+        }
         if runs.len() + piece.len() > MOST_EXTENTS {
             return Err(Error::too_large(format!("a file in more than {MOST_EXTENTS} pieces")));
         }
@@ -212,13 +219,19 @@ fn compressed(ntfs: &Ntfs, runs: &[Run], unit: u64, size: u64) -> Result<Vec<Ext
     let mut extents = Vec::new();
     let mut runs = runs.iter().copied();
     let mut left = Run { place: None, count: 0 };
-    for start in (0..size).step_by(bytes as usize) {
+    let mut start = 0;
+    while start < size {
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         let (mut there, mut wanted) = (0, unit);
         while wanted > 0 {
             if left.count == 0 {
                 let Some(run) = runs.next() else { break };
                 left = run;
+                // A long hole is many units at once.
+                if left.place.is_none() && wanted == unit {
+                    start += left.count / unit * bytes;
+                    left.count %= unit;
+                }
                 continue;
             }
             let count = left.count.min(wanted);
@@ -247,6 +260,7 @@ fn compressed(ntfs: &Ntfs, runs: &[Run], unit: u64, size: u64) -> Result<Vec<Ext
                 extents.push(Extent { start, length: bytes, place: Place::Packed(packed, 0) });
             }
         }
+        start += bytes;
     }
     Ok(extents)
 }

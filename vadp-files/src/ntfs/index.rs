@@ -80,7 +80,9 @@ impl Walk {
             return Err(Error::damaged("an index that leads back to itself"));
         }
         self.left -= 1;
-        let at = number.checked_mul(self.unit).filter(|at| at + self.block_size as u64 <= blocks.size());
+        let at = number
+            .checked_mul(self.unit)
+            .filter(|at| at.checked_add(self.block_size as u64).is_some_and(|end| end <= blocks.size()));
         let at = at.ok_or_else(|| Error::damaged("an index leads behind its end"))?;
         let mut bytes = blocks.metadata(at, self.block_size)?;
         fix_up(&mut bytes, b"INDX")?;

@@ -94,7 +94,7 @@ impl Ntfs {
         let mut at = usize::from(bytes.le16(20)?);
         while at + 4 <= used && bytes.le32(at)? != u32::MAX {
             let length = bytes.le32(at + 4)? as usize;
-            if length < 24 || length % 8 != 0 {
+            if length < 24 || !length.is_multiple_of(8) {
                 return Err(Error::damaged("an attribute without a length"));
             }
             attributes.push(Attribute::parse(bytes.part(at, length)?)?);

@@ -27,7 +27,7 @@ pub(super) fn list(xfs: &Xfs, inode: &Inode) -> Result<Vec<Entry>> {
     for run in runs(xfs, inode, fork)? {
         for index in 0..run.count {
             let block = run.block + index;
-            if block * size >= ENTRIES_END {
+            if block >= ENTRIES_END / size {
                 break;
             }
             if gathered.is_empty() {
@@ -98,7 +98,7 @@ fn block(
         true => (magic == b"XDB3", magic == b"XDD3"),
         false => (magic == b"XD2B", magic == b"XD2D"),
     };
-    if !is_data && !(is_whole && is_first) {
+    if !(is_data || is_whole && is_first) {
         return Err(Error::damaged("a block of a folder that is none"));
     }
     let header = Header { checksum: 4, place: 8, uuid: 24, owner: 40 };

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fields::Fields;
-use crate::file::{Extent, File, MOST_EXTENTS, Place};
+use crate::file::{Extent, File, MOST_EXTENTS, MOST_NODES, Place, visit};
 use crate::xfs::inode::{Fork, Format, Inode};
 use crate::xfs::{Header, Xfs};
 
@@ -71,9 +71,10 @@ pub(super) fn runs(xfs: &Xfs, inode: &Inode, fork: Fork<'_>) -> Result<Vec<Run>>
             if level == 0 || level > DEEPEST {
                 return Err(Error::damaged("a tree of extents of a depth that it cannot have"));
             }
+            let mut left = MOST_NODES;
             let pointers = 4 + (fork.bytes.len() - 4) / 16 * 8;
             for index in 0..usize::from(count) {
-                node(xfs, inode, fork.bytes.be64(pointers + index * 8)?, level - 1, &mut runs)?;
+                node(xfs, inode, fork.bytes.be64(pointers + index * 8)?, level - 1, &mut runs, &mut left)?;
             }
             if runs.len() as u64 != fork.extents {
                 return Err(Error::damaged("not as many extents as the inode says"));
@@ -86,7 +87,8 @@ pub(super) fn runs(xfs: &Xfs, inode: &Inode, fork: Fork<'_>) -> Result<Vec<Run>>
     Ok(runs)
 }
 
-fn node(xfs: &Xfs, inode: &Inode, block: u64, level: u16, runs: &mut Vec<Run>) -> Result<()> {
+fn node(xfs: &Xfs, inode: &Inode, block: u64, level: u16, runs: &mut Vec<Run>, left: &mut u32) -> Result<()> {
+    visit(left)?;
     let place = xfs.at(block, 1)?;
     let bytes = xfs.device.block(place, xfs.layout.block_size as usize)?;
     let (magic, start): (&[u8], _) = if xfs.layout.is_v5 { (b"BMA3", 72) } else { (b"BMAP", 24) };
@@ -102,7 +104,7 @@ fn node(xfs: &Xfs, inode: &Inode, block: u64, level: u16, runs: &mut Vec<Run>) -
     }
     let pointers = start + (bytes.len() - start) / 16 * 8;
     for index in 0..usize::from(count) {
-        node(xfs, inode, bytes.be64(pointers + index * 8)?, level - 1, runs)?;
+        node(xfs, inode, bytes.be64(pointers + index * 8)?, level - 1, runs, left)?;
     }
     Ok(())
 }
