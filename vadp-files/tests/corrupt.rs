@@ -3,7 +3,12 @@
 //!
 //! `FILES_VARIANTS` says how many of each image are tried, `FILES_SEED` from which seed; it is printed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test may panic, in its helpers too"
+)]
 
 use std::io::Read;
 use std::path::Path;

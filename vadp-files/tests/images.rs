@@ -1,6 +1,11 @@
 //! File systems made by other people's programs (`images/make`), each with the same small tree.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test may panic, in its helpers too"
+)]
 
 use std::io::Read;
 use std::path::Path;
