@@ -39,6 +39,7 @@
 pub mod capture;
 pub mod cbt;
 pub mod privileges;
+pub mod recover;
 pub mod transport;
 
 mod backup;
@@ -71,6 +72,7 @@ pub use journal::{Entry, Intent, Journal};
 pub use machine::{ProtectedVm, VmIdentity, VmSelector};
 pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
+pub use recover::Recover;
 pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
 pub use snapshot::{
     Consistency, Consolidation, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept,
