@@ -78,16 +78,7 @@ async fn main() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let client = &connection.client;
     let vm = ProtectedVm::resolve(client, &VmSelector::Name(options.machine.clone())).await?;
-    let kit = match (&options.kit, &connection.sim) {
-        (Some(kit), _) => kit.clone(),
-        (None, Some(sim)) => {
-            let kit = scratch.path().join("kit");
-            fake_vddk::install(&kit)?;
-            sim.install_vddk_entry(&kit)?;
-            kit
-        }
-        (None, None) => bail!("say with --kit where VDDK was unpacked"),
-    };
+    let kit = connection.kit(options.kit.as_deref(), scratch.path())?;
     let (user, password) = options.server.credentials(&connection)?;
     let vddk = Vddk::new(Library::open(LibraryOptions::new(kit))?, VddkCredentials::password(user, password));
     let simulated = connection.sim.is_some();

@@ -96,16 +96,7 @@ async fn main() -> anyhow::Result<()> {
         What::Show(_) => {}
         What::Audit(_) => {
             let repository = repository.as_ref().context("say with --repository what to compare with")?;
-            let kit = match (&options.kit, &connection.sim) {
-                (Some(kit), _) => kit.clone(),
-                (None, Some(sim)) => {
-                    let kit = scratch.path().join("kit");
-                    fake_vddk::install(&kit)?;
-                    sim.install_vddk_entry(&kit)?;
-                    kit
-                }
-                (None, None) => bail!("say with --kit where VDDK was unpacked"),
-            };
+            let kit = connection.kit(options.kit.as_deref(), scratch.path())?;
             let (user, password) = options.server.credentials(&connection)?;
             let library = Library::open(LibraryOptions::new(kit))?;
             let vddk = Vddk::new(library, VddkCredentials::password(user, password));

@@ -1,6 +1,6 @@
 //! How the examples reach a vSphere: the one of the command line, or the simulator when none is named.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context, bail};
@@ -35,6 +35,23 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     #[allow(dead_code, reason = "most examples only keep it alive")]
     pub(crate) sim: Option<Sim>,
+}
+
+impl Connection {
+    /// The unpacked VDDK: the one that is named, or with the simulator a fake one, which is put into `scratch`.
+    #[allow(dead_code, reason = "only some examples read disks")]
+    pub(crate) fn kit(&self, named: Option<&Path>, scratch: &Path) -> anyhow::Result<PathBuf> {
+        match (named, &self.sim) {
+            (Some(kit), _) => Ok(kit.to_owned()),
+            (None, Some(sim)) => {
+                let kit = scratch.join("kit");
+                fake_vddk::install(&kit)?;
+                sim.install_vddk_entry(&kit)?;
+                Ok(kit)
+            }
+            (None, None) => bail!("say with --kit where VDDK was unpacked"),
+        }
+    }
 }
 
 impl Server {

@@ -102,16 +102,7 @@ async fn main() -> anyhow::Result<()> {
     let mut options = Options::parse();
     let connection = options.server.connect().await?;
     let (client, scratch) = (&connection.client, tempfile::tempdir()?);
-    let kit = match (&options.kit, &connection.sim) {
-        (Some(kit), _) => kit.clone(),
-        (None, Some(sim)) => {
-            let kit = scratch.path().join("kit");
-            fake_vddk::install(&kit)?;
-            sim.install_vddk_entry(&kit)?;
-            kit
-        }
-        (None, None) => bail!("say with --kit where VDDK was unpacked"),
-    };
+    let kit = connection.kit(options.kit.as_deref(), scratch.path())?;
     let (user, password) = options.server.credentials(&connection)?;
     let vddk = Vddk::new(Library::open(LibraryOptions::new(kit))?, VddkCredentials::password(user, password));
     let journal = match &options.journal {

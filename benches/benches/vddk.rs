@@ -12,14 +12,14 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use vadp_benches::Options;
+use vadp_benches::{Options, roomy_folder};
 use vixdisklib::{
     ConnectOptions, ConnectParams, Connection, CreateSpec, DiskType, Library, LibraryOptions, OpenOptions,
     SECTOR_BYTES, SectorRange, Sectors,
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Vec<String>) -> Result<(), Failure> {
     let options = Options::parse(arguments)?;
-    let folder = tempfile::Builder::new().prefix("vddk-bench").tempdir_in(place()?)?;
+    let folder = tempfile::Builder::new().prefix("vddk-bench").tempdir_in(roomy_folder(3 * SIZE)?)?;
     let stage = Stage::new(folder.path())?;
     let mut figures = Map::new();
     let mut keep = |name: &str, value: f64| figures.insert(name.to_owned(), json!(value));
@@ -100,17 +100,6 @@ fn run(arguments: Vec<String>) -> Result<(), Failure> {
 fn show(what: &str, ours: f64, plain: f64) {
     let rate = |seconds: f64| SIZE as f64 / 1e6 / seconds;
     println!("{what:<14} {:>9.0} MB/s  plain C {:>9.0} MB/s  {:>6.2}", rate(ours), rate(plain), plain / ours);
-}
-
-/// Where the disk is: in memory if two of it fit there with as much to spare, else where temporary files are.
-fn place() -> Result<PathBuf, Failure> {
-    let shared = PathBuf::from("/dev/shm");
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let available =
-        memory.lines().find_map(|line| line.strip_prefix("MemAvailable:")).ok_or("no MemAvailable")?;
-    let kibibytes: u64 = available.trim().trim_end_matches("kB").trim().parse()?;
-    let fits = shared.is_dir() && kibibytes << 10 >= 3 * SIZE;
-    Ok(if fits { shared } else { std::env::temp_dir() })
 }
 
 fn text(path: PathBuf) -> Result<String, Failure> {

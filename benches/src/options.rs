@@ -7,6 +7,8 @@ pub struct Options {
     pub json: bool,
     /// `--peers`: measure other people's software on the same work, too.
     pub peers: bool,
+    /// `--whole`: measure at the whole size, where less is measured otherwise.
+    pub whole: bool,
     /// `--input FILE`: measure on this document.
     pub input: Option<PathBuf>,
 }
@@ -24,12 +26,13 @@ impl Options {
                 "--bench" => {}
                 "--json" => options.json = true,
                 "--peers" => options.peers = true,
+                "--whole" => options.whole = true,
                 "--input" => {
                     options.input = Some(arguments.next().ok_or("--input needs the name of a file")?.into());
                 }
                 other => {
                     return Err(format!(
-                        "{other} is not understood; there are --json, --peers and --input FILE"
+                        "{other} is not understood; there are --json, --peers, --whole and --input FILE"
                     ));
                 }
             }
@@ -48,8 +51,8 @@ mod tests {
 
     #[test]
     fn takes_what_cargo_adds() {
-        let options = Options { json: true, peers: true, input: Some("big.xml".into()) };
-        assert_eq!(parse("--json --peers --input big.xml --bench"), Ok(options));
+        let options = Options { json: true, peers: true, whole: true, input: Some("big.xml".into()) };
+        assert_eq!(parse("--json --peers --whole --input big.xml --bench"), Ok(options));
         assert_eq!(parse("--bench"), Ok(Options::default()));
     }
 

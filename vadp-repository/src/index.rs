@@ -1,28 +1,32 @@
 //! Which pack holds a chunk. See docs/repository-format.md, "Index" and "Index cache".
 //!
-//! Entries are sorted by chunk id, in memory (49 bytes each) or, with a cache, in a file (2.5 bytes each in memory). A pack takes
+//! Rows, one for each copy of a chunk, are sorted by chunk id, in memory (49 bytes each) or, with a cache, in a file (2.5 bytes each in memory). A pack takes
 //! about 130 bytes.
 
 mod cache;
+mod marks;
 mod merge;
 mod sealed;
 mod table;
+mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use cache::IndexCache;
-use merge::{Merge, Rows};
+pub(crate) use marks::Marks;
+use merge::Merge;
 use sealed::SealedTable;
 use table::{Row, Table};
+pub(crate) use view::{Listed, View};
 
 use crate::crypto::Content;
 use crate::error::Result;
 use crate::format::header::ObjectHeader;
 use crate::format::index::IndexObject;
 use crate::format::pack::{PackEntry, PackRecord};
-use crate::ids::{ChunkId, IndexId, PackId};
+use crate::ids::{IndexId, PackId};
 
 /// A table in memory is merged with a new one when it has less than so many times its rows: so there are only ever a few.
 const GROWTH: usize = 4;
@@ -47,23 +51,18 @@ pub(crate) struct IndexedPack {
     pub(crate) size: u64,
 }
 
-/// All index objects together.
+/// All index objects together: a view that grows.
 #[derive(Default)]
 pub(crate) struct Index {
     objects: HashSet<IndexId>,
     damaged: BTreeMap<IndexId, String>,
-    packs: Vec<IndexedPack>,
+    view: View,
     pack_numbers: HashMap<PackId, u32>,
     /// Rows that are not in order yet. Nothing finds them before they are settled.
     pending: Vec<Row>,
-    /// The largest first.
-    memory: Vec<Table>,
-    sealed: Vec<SealedTable>,
     /// The only sealed table is the cache file.
     is_stored: bool,
     cache: Option<Arc<IndexCache>>,
-    /// A sealed table could not be read.
-    is_spoilt: AtomicBool,
 }
 
 impl Index {
@@ -78,9 +77,8 @@ impl Index {
         let numbers = cached.packs.iter().zip(0..).map(|(pack, number)| (pack.pack, number)).collect();
         Self {
             objects: cached.objects,
-            packs: cached.packs,
+            view: View::of_file(cached.packs, cached.table),
             pack_numbers: numbers,
-            sealed: vec![cached.table],
             is_stored: true,
             ..Self::new(cache)
         }
@@ -100,9 +98,9 @@ impl Index {
         &self.damaged
     }
 
-    /// Whether the cache was found to be altered, so that the index has to be built anew.
-    pub(crate) fn is_spoilt(&self) -> bool {
-        self.is_spoilt.load(Ordering::Relaxed)
+    /// What the index says now, and goes on to say whatever becomes of it: cheap, and none of it is copied.
+    pub(crate) fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Adds what an index object says.
@@ -140,18 +138,19 @@ impl Index {
             return Ok(());
         }
         let mut table = Table::from_unsorted(std::mem::take(&mut self.pending))?;
-        while let Some(last) = self.memory.pop_if(|last| last.rows().len() < GROWTH * table.rows().len()) {
+        while let Some(last) = self.view.memory.pop_if(|last| last.rows().len() < GROWTH * table.rows().len())
+        {
             let most = last.rows().len() + table.rows().len();
             let mut rows = Vec::with_capacity(most);
-            for row in Merge::new([in_memory(&last), in_memory(&table)])? {
-                rows.push(row?);
+            for row in Merge::new([last.source(), table.source()])? {
+                rows.push(row?.1);
             }
             table = Table::from_sorted(rows)?;
         }
-        self.memory.push(table);
+        self.view.memory.push(Arc::new(table));
         match &self.cache {
             Some(cache) if self.rows_in_memory() >= cache.most_in_memory => {
-                let run = cache.spill(merged(&self.memory, &[])?, self.rows_in_memory());
+                let run = cache.spill(self.view.rows_of_memory()?, self.rows_in_memory());
                 self.replace_memory(run);
                 Ok(())
             }
@@ -163,7 +162,7 @@ impl Index {
     pub(crate) fn store(&mut self) -> Result<()> {
         let Some(cache) = &self.cache else { return Ok(()) };
         let (sealed, memory) =
-            (self.sealed.iter().map(SealedTable::len).sum::<usize>(), self.rows_in_memory());
+            (self.view.sealed.iter().map(|table| table.len()).sum::<usize>(), self.rows_in_memory());
         let is_good_enough = match self.is_stored {
             true => memory <= cache.small + sealed / REST,
             false => sealed + memory <= cache.small,
@@ -172,11 +171,11 @@ impl Index {
         if is_good_enough || !self.damaged.is_empty() {
             return Ok(());
         }
-        let rows = merged(&self.memory, &self.sealed)?;
-        match cache.store(&self.objects, &self.packs, rows, sealed + memory) {
+        let stored = cache.store(&self.objects, &self.view.packs, self.view.merged()?, sealed + memory);
+        match stored {
             Ok(table) => {
-                (self.sealed, self.is_stored) = (vec![table], true);
-                self.memory.clear();
+                (self.view.sealed, self.is_stored) = (vec![Arc::new(table)], true);
+                self.view.memory.clear();
             }
             // A cache that cannot be written is a slow one, not a failure.
             Err(error) => tracing::warn!(%error, "the index is not cached"),
@@ -184,70 +183,25 @@ impl Index {
         Ok(())
     }
 
-    /// All copies of a chunk or page.
-    ///
-    /// # Errors
-    /// `Store` when the cache cannot be read. The index has to be built anew then, which loading it does.
-    pub(crate) fn places(&self, content: Content, id: &ChunkId) -> Result<Vec<Place>> {
-        let mut places: Vec<Place> = Vec::new();
-        let mut found = |row: &Row| {
-            let Some(pack) = self.packs.get(row.pack as usize).filter(|pack| pack.content == content) else {
-                return;
-            };
-            let place = Place { pack: pack.pack, header: pack.header, entry: row.entry() };
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        };
-        for table in &self.sealed {
-            table.find(id, |row| found(&row)).inspect_err(|_| self.spoil())?;
-        }
-        self.memory.iter().flat_map(|table| table.find(id)).for_each(found);
-        Ok(places)
-    }
-
-    pub(crate) fn packs(&self) -> &[IndexedPack] {
-        &self.packs
-    }
-
-    /// Every copy of every chunk and page, in the order of their ids.
-    ///
-    /// # Errors
-    /// As [`places`](Self::places); an error ends the walk.
-    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Result<(&IndexedPack, PackEntry)>>> {
-        let rows = merged(&self.memory, &self.sealed).inspect_err(|_| self.spoil())?;
-        Ok(rows.filter_map(|row| match row {
-            Ok(row) => self.packs.get(row.pack as usize).map(|pack| Ok((pack, row.entry()))),
-            Err(error) => {
-                self.spoil();
-                Some(Err(error))
-            }
-        }))
-    }
-
     fn push_pack(&mut self, record: &PackRecord) -> Result<()> {
         let content = record.content()?;
-        let next = crate::format::bytes::u32_of(self.packs.len())?;
+        let next = crate::format::bytes::u32_of(self.view.packs.len())?;
         let number = *self.pack_numbers.entry(record.pack).or_insert(next);
         if number == next {
             let PackRecord { pack, header, size, .. } = *record;
-            self.packs.push(IndexedPack { pack, header, content, size });
+            Arc::make_mut(&mut self.view.packs).push(IndexedPack { pack, header, content, size });
         }
         self.pending.extend(record.entries.iter().map(|entry| Row::new(number, entry)));
         Ok(())
-    }
-
-    fn rows_in_memory(&self) -> usize {
-        self.memory.iter().map(|table| table.rows().len()).sum()
     }
 
     /// Lets a file take the place of the tables in memory, unless it could not be written.
     fn replace_memory(&mut self, table: Result<SealedTable>) {
         match table {
             Ok(table) => {
-                self.sealed.push(table);
+                self.view.sealed.push(Arc::new(table));
                 self.is_stored = false;
-                self.memory.clear();
+                self.view.memory.clear();
             }
             Err(error) => {
                 tracing::warn!(%error, "the index stays in memory");
@@ -255,19 +209,14 @@ impl Index {
             }
         }
     }
+}
 
-    fn spoil(&self) {
-        self.is_spoilt.store(true, Ordering::Relaxed);
+impl Deref for Index {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
     }
-}
-
-fn in_memory(table: &Table) -> Rows<'_> {
-    Box::new(table.rows().iter().map(|row| Ok(*row)))
-}
-
-fn merged<'a>(memory: &'a [Table], sealed: &'a [SealedTable]) -> Result<Rows<'a>> {
-    let sources = memory.iter().map(in_memory).chain(sealed.iter().map(SealedTable::rows));
-    Ok(Box::new(Merge::new(sources)?))
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 mod apply;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::check::{CheckReport, LostRange};
 use crate::crypto::Content;
 use crate::error::Result;
-use crate::format::pack::PackRecord;
 use crate::ids::{IndexId, PackId, PointId};
 use crate::index::Place;
 use crate::repository::Repository;
@@ -21,7 +20,9 @@ pub struct RepairPlan {
     /// Index objects that cannot be used.
     index_objects: BTreeMap<IndexId, String>,
     /// Packs that no index object names, and that are to be named again.
-    found: Vec<PackRecord>,
+    found: u64,
+    /// Damaged packs, whether an index object names them or not.
+    bad: BTreeSet<PackId>,
     packs: Vec<PackRepair>,
     salvage: Salvage,
     /// Packs that the index is to forget.
@@ -106,7 +107,7 @@ impl RepairPlan {
 
     /// Packs that no index object names any more, and that are named again.
     pub fn packs_found(&self) -> u64 {
-        self.found.len() as u64
+        self.found
     }
 
     /// Restore points that are damaged beyond reading. They stay, unless [`remove_unreadable_points`](Self::remove_unreadable_points) was
@@ -125,7 +126,7 @@ impl RepairPlan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         let removes = self.removes_points && !self.unreadable_points.is_empty();
-        self.index_objects.is_empty() && self.found.is_empty() && self.packs.is_empty() && !removes
+        self.index_objects.is_empty() && self.found == 0 && self.packs.is_empty() && !removes
     }
 
     /// Does what the plan says. What is lost stays lost, and reading it an error, until a backup meets the same bytes again. Restore points
@@ -159,8 +160,8 @@ impl fmt::Display for RepairPlan {
         for id in self.index_objects.keys() {
             writeln!(f, "replace index object {id}")?;
         }
-        if !self.found.is_empty() {
-            writeln!(f, "name {} packs again that no index object names", self.found.len())?;
+        if self.found > 0 {
+            writeln!(f, "name {} packs again that no index object names", self.found)?;
         }
         for PackRepair { pack, salvaged, lost, .. } in &self.packs {
             writeln!(f, "drop pack {pack}: {salvaged} chunks are written anew, {lost} are lost")?;

@@ -242,6 +242,8 @@ pub(crate) struct Shared {
     /// What the index has beside what is stored; only where packs are looked for.
     unnamed: Option<(IndexId, IndexObject)>,
     pub(crate) index_cache: Option<Arc<IndexCache>>,
+    /// Entries of the index that are in memory at once beside it, when packs are gone through.
+    pub(crate) rows_at_once: usize,
 }
 
 impl Shared {
@@ -264,6 +266,7 @@ impl Shared {
             workers: Arc::new(Semaphore::new(limits.workers)),
             index: RwLock::new(Index::new(index_cache.clone())),
             index_cache,
+            rows_at_once: small_index.saturating_mul(16),
             unnamed: None,
         }
     }
@@ -272,6 +275,7 @@ impl Shared {
     pub(crate) fn detached(&self, unnamed: Vec<PackRecord>) -> Result<Arc<Self>> {
         let keys = OpenKeys { keyring: self.keyring(), slot: self.own_slot() };
         let mut detached = Self::new(Arc::clone(&self.store), self.config, keys, self.limits.into());
+        detached.rows_at_once = self.rows_at_once;
         if !unnamed.is_empty() {
             let (id, object) =
                 (IndexId::from_bytes(random()?), IndexObject { supersedes: Vec::new(), packs: unnamed });

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::crypto::Content;
 use crate::error::Result;
+use crate::index::Listed;
 use crate::repository::{INDEX, PACKS, POINTS, Repository, load};
 use crate::time;
 
@@ -112,8 +113,8 @@ impl Repository {
         (statistics.index_objects, statistics.index_bytes) = self.count(INDEX).await?;
         (_, statistics.point_bytes) = self.count(POINTS).await?;
         let mut last = None;
-        for entry in self.shared.index().entries()? {
-            let (pack, entry) = entry?;
+        for listed in self.shared.index().rows()? {
+            let Listed { pack, entry, .. } = listed?;
             let is_first = last.replace(entry.id) != Some(entry.id);
             match pack.content {
                 Content::Data => {

@@ -26,7 +26,7 @@ use crate::pipeline::Engine;
 use crate::progress::{Event, Report};
 use crate::resume::{self, ResumeLog, Resumed};
 use crate::snapshot::{
-    Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept,
+    self, Consistency, Consolidation, QuiescePolicy, SnapshotAttempt, SnapshotRecord, Sweeper, Swept,
 };
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 use crate::transport::Vddk;
@@ -239,10 +239,10 @@ impl<'a> Backup<'a> {
         let report = Report(&on_event);
         let engine = Engine::new(self.flow.clone(), self.cancel.clone());
         // In boxes, as what follows: together they would not fit on a thread's stack in a program that is not optimised.
-        let (swept, resumed) = engine.unless_stopped(Box::pin(self.sweep(&report))).await?;
-        let template = match self.convert_template {
-            true => Box::pin(ConvertedTemplate::take(self.vm, self.journal)).await?,
-            false => None,
+        let (swept, mut resumed) = engine.unless_stopped(Box::pin(self.sweep(&report))).await?;
+        let template = match resumed.as_mut().and_then(|resumed| resumed.template.take()) {
+            None if self.convert_template => Box::pin(ConvertedTemplate::take(self.vm, self.journal)).await?,
+            converted => converted,
         };
         let done = Box::pin(self.run_on_machine(&engine, swept, resumed, &report)).await;
         let returned = match template {
@@ -339,8 +339,7 @@ impl<'a> Backup<'a> {
     /// Takes over the snapshot of a run that died, if that can be gone on with, and gives back what else such runs have left.
     async fn sweep(&self, report: &Report<'_>) -> Result<(Swept, Option<Resumed>), Error> {
         let mut resumed = None;
-        // A template that is converted has no snapshot to go on with.
-        if self.resume && !self.convert_template && !self.journal.orphans()?.is_empty() {
+        if self.resume && !self.journal.orphans()?.is_empty() {
             let made = self.latest().await?.map(|point| point.info().created);
             resumed = resume::find(self.vm, self.journal, made).await?;
         }
@@ -354,6 +353,7 @@ impl<'a> Backup<'a> {
     /// What is to be known before the snapshot: the restore point to build on.
     async fn prepare(&self, resumed: bool) -> Result<Option<Arc<dyn StoredPoint>>, Error> {
         eligibility::check(self.vm.name(), &self.vm.config().await?, &self.excluded)?;
+        snapshot::refuse_unfinished_restore(self.vm).await?;
         let parent = match self.full {
             true => None,
             false => self.latest().await?,
@@ -429,7 +429,7 @@ impl<'a> Backup<'a> {
             None => ResumeLog::begin(self.journal, self.vm, name, &guard.record, &machine::disks(&config))?,
         };
         let (disks, excluded) = eligibility::split(&config, &self.excluded);
-        let parts = engine.unless_stopped(Box::pin(self.capture(&config))).await?;
+        let parts = engine.unless_stopped(Box::pin(self.capture(&config, guard))).await?;
         let losses = capture::losses(&config, &self.excluded);
         let missing = |(name, missing): (PartName, &Missing)| (name, missing.clone());
         let not_captured = parts.missing().into_iter().map(missing).collect();
@@ -475,8 +475,8 @@ impl<'a> Backup<'a> {
     }
 
     /// What is to be kept of the machine beside its disks.
-    async fn capture(&self, config: &VirtualMachineConfigInfo) -> Result<Parts, Error> {
-        let parts = capture::gather(self.vm, config).await;
+    async fn capture(&self, config: &VirtualMachineConfigInfo, guard: &Held) -> Result<Parts, Error> {
+        let parts = capture::gather(self.vm, config, Some(&guard.record)).await;
         let lacking: Vec<String> = parts
             .missing()
             .into_iter()
@@ -508,7 +508,7 @@ impl<'a> Backup<'a> {
 }
 
 /// All results, or the error that counts: not that of a disk that was given up since another had failed.
-fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
+pub(crate) fn first_failure<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
     let (mut done, mut failure) = (Vec::new(), None::<Error>);
     for result in results {
         match result {

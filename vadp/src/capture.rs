@@ -252,6 +252,9 @@ parts! {
     /// The NVRAM file; `None` for a machine that has none yet, since it was never on. EFI boot entries, secure boot keys and a
     /// virtual TPM's state are in it.
     nvram: Option<MachineFile>, Nvram, "the NVRAM file";
+    /// What VSS and its writers have said of the guest's rest, as a ZIP archive of XML files; `None` for a snapshot for which a Windows guest was
+    /// not brought to rest.
+    vss_manifest: Option<MachineFile>, VssManifest, "the manifest of VSS";
     /// The files that the machine had.
     layout: Vec<LayoutFile>, Layout, "the list of its files";
     /// Tags with their categories.

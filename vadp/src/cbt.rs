@@ -19,5 +19,5 @@ pub use decision::{Decision, Facts, ParentFacts, Reason, decide};
 pub use distrust::{KNOWN, KnownFault, Signs, When};
 pub use status::{AuditedDisk, Status, TrackedDisk, audit, status};
 pub(crate) use status::{judge, signs_since};
-pub(crate) use tracking::{Answer, query};
+pub(crate) use tracking::{Answer, end_epoch, query};
 pub use tracking::{enable, is_enabled, reset};

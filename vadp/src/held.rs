@@ -95,6 +95,11 @@ impl ConvertedTemplate {
         Ok(Some(Self { vm: vm.clone(), entry }))
     }
 
+    /// One that a run has converted that died; `entry` is its intent, which is this run's now.
+    pub(crate) fn adopted(vm: ProtectedVm, entry: Entry) -> Self {
+        Self { vm, entry }
+    }
+
     /// Makes a template of it again.
     ///
     /// # Errors

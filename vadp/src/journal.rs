@@ -55,6 +55,13 @@ pub enum Intent {
         /// The snapshot's name.
         name: String,
     },
+    /// A snapshot of a machine whose disks are being restored. Unless the restore has come to its end, the machine goes back to it.
+    Rollback {
+        /// The machine.
+        vm: VmIdentity,
+        /// The snapshot's name, as unique as others.
+        name: String,
+    },
     /// A machine that its server is not to move.
     Access {
         /// The machine.
@@ -145,23 +152,9 @@ impl Journal {
     /// When it cannot be written: then nothing may be taken.
     pub fn record(&self, intent: Intent) -> Result<Entry, Error> {
         let path = self.0.folder.join(format!("{}.json", self.unique_name()));
-        let write = |intent: &Intent| -> io::Result<()> {
-            let text = serde_json::to_vec_pretty(intent)?;
-            let temporary = path.with_extension("tmp");
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            sync_folder(&self.0.folder)
-        };
         self.0.held().insert(path.clone());
-        let entry = Entry {
-            folder: self.0.folder.clone(),
-            holder: Some(Arc::clone(&self.0)),
-            path: path.clone(),
-            intent,
-        };
-        match write(&entry.intent) {
+        let entry = Entry { folder: self.0.folder.clone(), holder: Some(Arc::clone(&self.0)), path, intent };
+        match write_over(&entry.path, &entry.intent).and_then(|()| sync_folder(&entry.folder)) {
             Ok(()) => Ok(entry),
             Err(e) => Err(Error::journal(format!("writing the intent {:?}", entry.intent), e)),
         }
@@ -301,6 +294,16 @@ impl Journal {
     }
 }
 
+/// Writes an intent into a file, so that the file has all of it or is as it was.
+fn write_over(path: &Path, intent: &Intent) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(intent)?;
+    let temporary = path.with_extension("tmp");
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
 /// The folder's owner. Whoever comes first makes one up.
 fn owner_of(folder: &Path) -> io::Result<String> {
     let path = folder.join(OWNER);
@@ -365,7 +368,9 @@ impl Intent {
     pub(crate) fn snapshot(&self) -> Option<(&VmIdentity, &str)> {
         match self {
             Self::Snapshot { vm, name } => Some((vm, name)),
-            Self::Access { .. } | Self::Template { .. } | Self::Machine { .. } => None,
+            Self::Rollback { .. } | Self::Access { .. } | Self::Template { .. } | Self::Machine { .. } => {
+                None
+            }
         }
     }
 }
@@ -374,6 +379,17 @@ impl Entry {
     /// What was intended.
     pub fn intent(&self) -> &Intent {
         &self.intent
+    }
+
+    /// Writes another intent in place of this one, at one stroke.
+    ///
+    /// # Errors
+    /// When it cannot be written: then the old one stands, or the new one does and may not survive the death of the machine.
+    pub(crate) fn turn_into(&mut self, intent: Intent) -> Result<(), Error> {
+        let written = write_over(&self.path, &intent).and_then(|()| sync_folder(&self.folder));
+        written.map_err(|e| Error::journal(format!("writing the intent {intent:?}"), e))?;
+        self.intent = intent;
+        Ok(())
     }
 
     /// Removes the entry: the thing is known not to exist (any more).

@@ -6,7 +6,7 @@
 //!                                   ChangedMap                        pipeline: DiskSource ─► repository
 //!                              (complete, or an error)                 (bounded bytes in flight)
 //!
-//! Restore ── plan: disks matched by key and uuid ─► compare, write what differs ─► read everything back
+//! Restore ── plan: disks matched by key and uuid ─► snapshot ─► write what changed or differs ─► read back ─► keep, or undo
 //! ```
 //!
 //! A backup is either visible and complete, or invisible. A snapshot that was taken is removed, or stands in the
@@ -73,7 +73,7 @@ pub use machine::{ProtectedVm, VmIdentity, VmSelector};
 pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
 pub use recover::Recover;
-pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
+pub use restore::{PowerPolicy, Restore, RestoreOutcome, RestorePlan, RestoredDisk, TentativeRestore};
 pub use snapshot::{
     Consistency, Consolidation, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept,
     VssBackup, VssContext, VssSpec,

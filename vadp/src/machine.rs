@@ -41,6 +41,11 @@ impl VmIdentity {
     pub fn machine_id(&self) -> String {
         format!("{}/{}", self.vcenter.as_deref().unwrap_or("host"), self.instance_uuid)
     }
+
+    /// Whether it is the same machine, wherever it was seen.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.vcenter, &self.instance_uuid) == (&other.vcenter, &other.instance_uuid)
+    }
 }
 
 /// A machine on a server, with its identity.

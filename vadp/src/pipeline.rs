@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// Waits until so many bytes may be in memory. What is larger than the whole budget takes all of it.
-    async fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
         let permits = u32::try_from(bytes.min(self.whole_budget)).unwrap_or(u32::MAX);
         let held = Arc::clone(&self.budget).acquire_many_owned(permits).await;
         held.map_err(|e| Error::new(ErrorKind::Cancelled, "the budget of the run is closed").because(e))

@@ -43,14 +43,21 @@ pub const BACKUP: &[Privilege] = &[
     on_machine("VirtualMachine.Config.ChangeTracking", "switching on changed block tracking"),
 ];
 
-/// What a restore in place needs on a machine that is off.
+/// What a restore in place needs on a machine that is off. One that runs and is to be switched off takes [`POWER`] besides.
 pub const RESTORE: &[Privilege] = &[
     on_machine("VirtualMachine.Provisioning.DiskRandomAccess", "writing disks"),
     on_machine("VirtualMachine.Provisioning.DiskRandomRead", "reading back what was written"),
     on_machine("VirtualMachine.Config.DiskLease", "opening disks"),
     on_machine("VirtualMachine.Config.ChangeTracking", "beginning changed block tracking anew"),
-    on_machine("VirtualMachine.State.CreateSnapshot", "beginning changed block tracking anew"),
-    on_machine("VirtualMachine.State.RemoveSnapshot", "beginning changed block tracking anew"),
+    on_machine("VirtualMachine.State.CreateSnapshot", "the snapshot that a restore that fails goes back to"),
+    on_machine("VirtualMachine.State.RevertToSnapshot", "undoing what a restore that fails has written"),
+    on_machine("VirtualMachine.State.RemoveSnapshot", "keeping what was restored"),
+];
+
+/// What switching a machine off for its restore, and on again, needs besides.
+pub const POWER: &[Privilege] = &[
+    on_machine("VirtualMachine.Interact.PowerOff", "switching the machine off for its restore"),
+    on_machine("VirtualMachine.Interact.PowerOn", "starting the machine again after its restore"),
 ];
 
 /// What capturing a machine's configuration needs besides. Without these a backup works, and its restore point lacks parts
@@ -59,12 +66,12 @@ pub const CAPTURE: &[Privilege] = &[
     Privilege {
         id: "Datastore.Browse",
         on: Place::Datastore,
-        needed_for: "reading the machine's VMX and NVRAM files",
+        needed_for: "reading the machine's VMX and NVRAM files, and VSS' manifest",
     },
     Privilege {
         id: "Datastore.FileManagement",
         on: Place::Datastore,
-        needed_for: "reading the machine's VMX and NVRAM files",
+        needed_for: "reading the machine's VMX and NVRAM files, and VSS' manifest",
     },
     Privilege { id: "StorageProfile.View", on: Place::Root, needed_for: "reading its storage policies" },
 ];

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use vim_api::mo::{Managed, VirtualMachineSnapshot};
 
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::held::ConvertedTemplate;
+use crate::journal::{Intent, Journal};
 use crate::machine::{self, DiskConfig, ProtectedVm, VmIdentity};
 use crate::snapshot::{Consistency, SnapshotAttempt, SnapshotGuard, SnapshotRecord};
 
@@ -64,6 +65,8 @@ pub(crate) struct ResumeLog {
 pub(crate) struct Resumed {
     pub(crate) guard: SnapshotGuard,
     pub(crate) log: ResumeLog,
+    /// The template that the run had made a machine.
+    pub(crate) template: Option<ConvertedTemplate>,
 }
 
 impl ResumeLog {
@@ -170,7 +173,7 @@ pub(crate) async fn find(
 ) -> Result<Option<Resumed>, Error> {
     for orphan in journal.orphans()? {
         let Some((of, name)) = orphan.intent().snapshot() else { continue };
-        if (&of.vcenter, &of.instance_uuid) != (&vm.identity().vcenter, &vm.identity().instance_uuid) {
+        if !of.is_same(vm.identity()) {
             continue;
         }
         let (name, path) = (name.to_owned(), journal.resume_file(name));
@@ -195,11 +198,25 @@ pub(crate) async fn find(
         let file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.set_len(end).map_err(|e| failed(&path, e))?;
         drop(file);
+        // Before the snapshot, as it was taken: should this run die too, a sweep gives them back the other way round.
+        let template = adopt_template(vm, journal)?;
         let Some(entry) = journal.adopt(orphan)? else { continue };
         let Header { consistency, attempts, taken_ms, .. } = header;
         let record = SnapshotRecord { consistency, attempts, taken_ms };
         let guard = SnapshotGuard::adopted(vm.clone(), snapshot, name, entry, record);
-        return Ok(Some(Resumed { guard, log }));
+        return Ok(Some(Resumed { guard, log, template }));
+    }
+    Ok(None)
+}
+
+fn adopt_template(vm: &ProtectedVm, journal: &Journal) -> Result<Option<ConvertedTemplate>, Error> {
+    for orphan in journal.orphans()? {
+        if let Intent::Template { vm: of } = orphan.intent()
+            && of.is_same(vm.identity())
+            && let Some(entry) = journal.adopt(orphan)?
+        {
+            return Ok(Some(ConvertedTemplate::adopted(vm.clone(), entry)));
+        }
     }
     Ok(None)
 }

@@ -2,6 +2,7 @@
 
 mod consolidate;
 mod policy;
+mod rollback;
 mod sweep;
 
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ use vim_api::{Client, MoRef, Task};
 
 use crate::error::{Error, ErrorKind};
 use crate::journal::{Entry, Intent, Journal};
-use crate::machine::ProtectedVm;
+use crate::machine::{ProtectedVm, VmIdentity};
 use crate::progress::{Event, Report};
 
 pub use consolidate::Consolidation;
@@ -21,8 +22,46 @@ pub use sweep::{ForeignSnapshot, Sweeper, Swept};
 
 use policy::FaultClass;
 
-/// Every snapshot of ours begins with it; none that does not is ever removed.
-pub(crate) const NAME_PREFIX: &str = "vadp-backup-";
+/// What a snapshot of ours is for. Every one begins with the prefix of its purpose; none that does not is ever touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be read; what is left of it is removed.
+    Backup,
+    /// To go back to, if a restore fails; what is left of it is gone back to, and removed.
+    Rollback,
+}
+
+impl Purpose {
+    pub(crate) const ALL: [Self; 2] = [Self::Backup, Self::Rollback];
+
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::Backup => "vadp-backup-",
+            Self::Rollback => "vadp-restore-",
+        }
+    }
+
+    /// That of a snapshot of this name, if it is one of ours.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| name.starts_with(purpose.prefix()))
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Backup => "Taken for a backup; removed when it is done.",
+            Self::Rollback => {
+                "The machine's disks are being restored: do not power it on. To undo what was written, revert to this snapshot."
+            }
+        }
+    }
+
+    fn intent(self, vm: VmIdentity, name: String) -> Intent {
+        match self {
+            Self::Backup => Intent::Snapshot { vm, name },
+            Self::Rollback => Intent::Rollback { vm, name },
+        }
+    }
+}
 
 /// How often a machine that is busy is asked again, and how long it is left alone at first; the pauses double up to a limit.
 const BUSY_TRIES: u32 = 10;
@@ -78,11 +117,33 @@ impl SnapshotGuard {
         policy: &QuiescePolicy,
         report: &Report<'_>,
     ) -> Result<Self, Error> {
-        let name = format!("{NAME_PREFIX}{}-{}", journal.owner(), journal.unique_name());
+        Self::take_for(Purpose::Backup, vm, journal, policy, report).await
+    }
+
+    /// Takes one that [`roll_back`](Self::roll_back) goes back to: of a machine that is off.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) async fn take_to_roll_back(
+        vm: &ProtectedVm,
+        journal: &Journal,
+        report: &Report<'_>,
+    ) -> Result<Self, Error> {
+        Self::take_for(Purpose::Rollback, vm, journal, &QuiescePolicy::default(), report).await
+    }
+
+    async fn take_for(
+        purpose: Purpose,
+        vm: &ProtectedVm,
+        journal: &Journal,
+        policy: &QuiescePolicy,
+        report: &Report<'_>,
+    ) -> Result<Self, Error> {
+        let name = format!("{}{}-{}", purpose.prefix(), journal.owner(), journal.unique_name());
         let context = || format!("taking the snapshot {name} of {}", vm.name());
         let mut attempts = Vec::new();
         let (mut quiesced, otherwise) = can_be_quiesced(vm, policy, &mut attempts).await?;
-        let entry = journal.record(Intent::Snapshot { vm: vm.identity().clone(), name: name.clone() })?;
+        let entry = journal.record(purpose.intent(vm.identity().clone(), name.clone()))?;
         report.tell(Event::SnapshotStarted { name: &name });
         let (mut tries, mut busy) = (0, 0);
         let Found { moref, taken_ms, .. } = loop {
@@ -172,6 +233,25 @@ impl SnapshotGuard {
         self.entry.settle()?;
         Ok(consolidate::consolidate(&self.vm).await)
     }
+
+    /// Keeps what was written since: from here on the snapshot is one that is removed, and is.
+    ///
+    /// # Errors
+    /// When the journal cannot be written: then what was written stands to be undone yet. When the snapshot could not be removed: then
+    /// what was written stays, and the next sweep removes it.
+    pub(crate) async fn keep(mut self, report: &Report<'_>) -> Result<Consolidation, Error> {
+        self.entry.turn_into(Purpose::Backup.intent(self.vm.identity().clone(), self.name.clone()))?;
+        self.release(report).await
+    }
+
+    /// Undoes what was written since, and removes the snapshot.
+    ///
+    /// # Errors
+    /// When it could not be undone; the entry then stays, and the next sweep tries again.
+    pub(crate) async fn roll_back(self, report: &Report<'_>) -> Result<(), Error> {
+        rollback::revert(&self.vm, &self.name).await?;
+        self.release(report).await.map(drop)
+    }
 }
 
 /// Whether the guest is to be brought to rest, and what the disks are if it is not.
@@ -250,7 +330,7 @@ async fn ask(
     name: &str,
     quiesce: Option<&QuiescePolicy>,
 ) -> Result<MoRef<VirtualMachineSnapshot>, vim_api::Error> {
-    let description = Some("Taken for a backup; removed when it is done.");
+    let description = Purpose::of(name).map(Purpose::description);
     let call = match quiesce {
         None => vm.vm().create_snapshot_task(name, description, false, false),
         Some(policy) => vm.vm().create_snapshot_ex_task(name, description, false, Some(&policy.spec())),
@@ -290,7 +370,7 @@ pub(crate) async fn wait_for(
 /// Removes the snapshot called `name`, and looks until it is gone. `false` when there was none.
 async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
     let context = || format!("removing the snapshot {name} of {}", vm.name());
-    if !name.starts_with(NAME_PREFIX) {
+    if Purpose::of(name).is_none() {
         return Err(Error::new(ErrorKind::Journal, format!("{}: it is not one of ours", context())));
     }
     let mut last = None;
@@ -332,6 +412,36 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
         Some(source) => error.because(source),
         None => error,
     })
+}
+
+/// The name of a snapshot that a restore has left, or that one needs that is under way.
+///
+/// # Errors
+/// When the machine's snapshots cannot be read.
+async fn unfinished_restore(vm: &ProtectedVm) -> Result<Option<String>, Error> {
+    let tree = vm.vm().get(VirtualMachine::SNAPSHOT).await;
+    let tree = tree.map_err(|e| Error::api(format!("reading the snapshots of {}", vm.name()), e))?;
+    fn search(trees: &[VirtualMachineSnapshotTree]) -> Option<String> {
+        trees.iter().find_map(|tree| match Purpose::of(&tree.name) {
+            Some(Purpose::Rollback) => Some(tree.name.clone()),
+            _ => search(&tree.child_snapshot_list),
+        })
+    }
+    Ok(tree.and_then(|info| search(&info.root_snapshot_list)))
+}
+
+/// The same as an error: neither may such a machine be backed up, as if its disks were of one moment, nor restored once more.
+///
+/// # Errors
+/// [`ErrorKind::NotEligible`] when there is one.
+pub(crate) async fn refuse_unfinished_restore(vm: &ProtectedVm) -> Result<(), Error> {
+    let Some(name) = unfinished_restore(vm).await? else { return Ok(()) };
+    let hint = format!(
+        "{} is being restored, or such a run has died: its disks are in part old and in part restored. Sweep with the journal that \
+         the snapshot {name} is of, or take over from its owner (Sweeper::take_over), which undoes what was written",
+        vm.name()
+    );
+    Err(Error::new(ErrorKind::NotEligible, hint))
 }
 
 /// The snapshot of this name, if the machine has it.

@@ -1,5 +1,6 @@
 //! How much of what was written is read back, and the reading.
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use vadp_repository::StoredDisk;
 
@@ -50,17 +51,31 @@ fn scattered(chunk: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Reads the disk back, as far as the policy wants it, and compares it with the restore point. Returns the number of bytes that are
-/// known to be right: those that were read, and those that the disk does not hold and that are zero in the restore point.
+/// What reading back has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReadBack {
+    /// Bytes that are known to be right: those that were read, and those that the disk does not hold and that are zero in the
+    /// restore point.
+    pub(crate) verified: u64,
+    /// See [`RestoredDisk::digest`](crate::RestoredDisk::digest).
+    pub(crate) digest: Option<[u8; 32]>,
+}
+
+/// Reads the disk back, as far as the policy wants it, and compares it with the restore point. What the disk has behind the end that
+/// the restore point knows is not looked at.
 pub(crate) async fn read_back(
     source: &dyn DiskSource,
     reader: &dyn StoredDisk,
     key: i32,
     policy: Verify,
     report: &Report<'_>,
-) -> Result<u64, Error> {
+) -> Result<ReadBack, Error> {
+    if policy == Verify::None {
+        return Ok(ReadBack { verified: 0, digest: None });
+    }
     let (mut verified, mut meter) = (0, Meter::new());
-    let total = source.capacity();
+    let total = reader.capacity();
+    let mut digest = (policy == Verify::Full).then(|| ContentDigest::new(total, reader.chunk_size()));
     for window in windows(total) {
         let (allocated, chunks) = chunks_of_interest(source, reader, window).await?;
         let compared = futures::stream::iter(chunks).map(|chunk| {
@@ -68,15 +83,16 @@ pub(crate) async fn read_back(
             async move {
                 let (range, there) = match policy.wants(chunk) {
                     true => current(source, reader, allocated, chunk).await?,
-                    false => return Ok((chunk, range_of(reader, chunk)?, None)),
+                    false => return Ok((chunk, range_of(reader, chunk)?, None, None)),
                 };
-                Ok::<_, Error>((chunk, range, Some(matches(reader, chunk, there.as_ref()).await?)))
+                let is_right = matches(reader, chunk, there.as_ref()).await?;
+                Ok::<_, Error>((chunk, range, Some(is_right), content_digest(policy, there).await?))
             }
         });
         let mut compared = compared.buffered(READ_AHEAD);
         // Between these chunks lie those that the disk does not hold and the restore point has as zeros.
         let mut right = window.length();
-        while let Some((chunk, range, is_right)) = compared.try_next().await? {
+        while let Some((chunk, range, is_right, content)) = compared.try_next().await? {
             match is_right {
                 Some(true) => {}
                 Some(false) => {
@@ -87,12 +103,44 @@ pub(crate) async fn read_back(
                 }
                 None => right = right.saturating_sub(range.length()),
             }
+            if let (Some(digest), Some(content)) = (&mut digest, content) {
+                digest.add(chunk, &content);
+            }
             report.tell(meter.event(key, Phase::Verify, range.end(), total));
         }
         verified += right;
     }
     report.tell(meter.event(key, Phase::Verify, total, total));
-    Ok(verified)
+    Ok(ReadBack { verified, digest: digest.map(ContentDigest::finish) })
+}
+
+/// Digest of a disk's content, whatever store it is from. Its form is public: see [`RestoredDisk::digest`](crate::RestoredDisk::digest).
+struct ContentDigest(blake3::Hasher);
+
+impl ContentDigest {
+    fn new(capacity: u64, chunk_size: u32) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&capacity.to_le_bytes()).update(&chunk_size.to_le_bytes());
+        Self(hasher)
+    }
+
+    fn add(&mut self, chunk: u64, content: &blake3::Hash) {
+        self.0.update(&chunk.to_le_bytes()).update(content.as_bytes());
+    }
+
+    fn finish(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// Digest of a chunk that has a byte other than zero, where one is wanted. It is made on a thread that may take its time.
+async fn content_digest(policy: Verify, data: Option<Bytes>) -> Result<Option<blake3::Hash>, Error> {
+    let (Verify::Full, Some(data)) = (policy, data) else { return Ok(None) };
+    let made = tokio::task::spawn_blocking(move || {
+        let is_zero = data.iter().all(|byte| *byte == 0);
+        (!is_zero).then(|| blake3::hash(&data))
+    });
+    made.await.map_err(|e| Error::new(ErrorKind::Verification, "the thread of a digest ended").because(e))
 }
 
 #[cfg(test)]
@@ -111,8 +159,7 @@ mod tests {
         assert!((9_500..=10_500).contains(&ten.len()), "{}", ten.len());
         let widest = ten.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(widest < 200, "{widest} chunks in a row that nobody looks at");
-        let half = sample(50);
-        assert!(ten.iter().all(|chunk| half.binary_search(chunk).is_ok()), "more is more of the same");
+        assert!(ten.iter().all(|chunk| sample(50).binary_search(chunk).is_ok()), "more is more of the same");
         assert!(!Verify::None.wants(7) && Verify::Full.wants(7));
     }
 }

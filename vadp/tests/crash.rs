@@ -7,44 +7,44 @@
 #[path = "workflow/harness.rs"]
 mod harness;
 
+#[path = "workflow/child.rs"]
+mod child_process;
+
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Mutex;
 
-use secrecy::{ExposeSecret, SecretString};
-use vadp::{Backup, BackupOutcome, Event, Flow, Journal, ProtectedVm, VmSelector};
-use vadp_repository::{CheckDepth, Repository, Secret};
+use vadp::{Backup, BackupOutcome, Event, Flow};
+use vadp_repository::CheckDepth;
+use vim_api::mo::{Managed, VirtualMachine};
 
-use harness::{KEY, MIB, VM, World, connect, kit, vddk};
+use child_process::{ALONE, Holdings, holdings, name_of, setting, spawn};
+use harness::{MIB, World};
 
-/// One test at a time: between its fork and its exec, a child holds the file locks of whoever runs beside it.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Settings of the child: bytes after which it has a receipt, bytes that it reads in a second, and whether it converts a template.
+const RECEIPTS: &str = "CHILD_RECEIPTS";
+const RATE: &str = "CHILD_RATE";
+const TEMPLATE: &str = "CHILD_TEMPLATE";
+const PLAIN: [(&str, u64); 3] = [(RECEIPTS, 4 << 30), (RATE, u64::MAX), (TEMPLATE, 0)];
 
 /// Not a test of its own: the part that runs in the child. It says each event on a line.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs as a child of the tests below"]
 async fn child() {
-    let get = |name: &str| std::env::var(name).unwrap();
-    let password = SecretString::from(get("CHILD_PASSWORD"));
-    let client = connect(&get("CHILD_URL"), &get("CHILD_PIN"), &get("CHILD_USER"), &password).await;
-    let vm = ProtectedVm::resolve(&client, &VmSelector::Name(VM.into())).await.unwrap();
-    let folder = std::path::PathBuf::from(get("CHILD_FOLDER"));
-    let repository = Repository::open_local(folder.join("repository"), &Secret::raw_key(KEY)).await.unwrap();
-    let journal = Journal::open(folder.join("journal")).unwrap();
-    let vddk = vddk(&get("CHILD_USER"), &password);
+    let Holdings { vm, repository, journal, vddk } = holdings().await;
     let said = Mutex::new(());
-    let receipts = get("CHILD_RECEIPTS").parse().unwrap();
     // Slow enough to be killed where it is meant to be.
     let flow = Flow::new()
-        .receipt_every(receipts)
-        .throttle(vadp::Throttle::bytes_per_second(get("CHILD_RATE").parse().unwrap()));
+        .receipt_every(setting(RECEIPTS))
+        .throttle(vadp::Throttle::bytes_per_second(setting(RATE)));
     let outcome = Backup::full(&vm, &repository, &vddk, &journal)
         .flow(flow)
+        .convert_template(setting(TEMPLATE) == 1)
         .run(|event| {
             let _one_line_at_a_time = said.lock();
             match event {
                 Event::DiskProgress { done, .. } => println!("DiskProgress {} MiB", done / MIB),
-                event => println!("{}", first_word(&event)),
+                event => println!("{}", name_of(&event)),
             }
         })
         .await
@@ -53,31 +53,6 @@ async fn child() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     println!("peak_kib {}", peak.trim().trim_end_matches(" kB"));
-}
-
-fn first_word(event: &Event<'_>) -> String {
-    format!("{event:?}").split([' ', '(', '{']).next().unwrap().to_owned()
-}
-
-fn spawn(world: &World) -> Child {
-    spawn_with(world, 4 << 30, u64::MAX)
-}
-
-/// With a receipt after so many bytes, and so many bytes in a second.
-fn spawn_with(world: &World, receipts: u64, rate: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("VADP_TEST_KIT", kit())
-        .env("CHILD_URL", world.sim.url())
-        .env("CHILD_PIN", world.sim.thumbprint_sha256())
-        .env("CHILD_USER", world.sim.user())
-        .env("CHILD_PASSWORD", world.sim.password().expose_secret())
-        .env("CHILD_RECEIPTS", receipts.to_string())
-        .env("CHILD_RATE", rate.to_string())
-        .env("CHILD_FOLDER", world.folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// Reads the child's lines until one has `word`. The first event stands behind what the test runner writes.
@@ -93,7 +68,7 @@ async fn killed_at_any_moment_it_leaves_nothing_that_the_next_run_does_not_mend(
     world.write(0, 0, 96 * MIB, 1);
     let before = world.full().await.unwrap();
     for moment in ["SnapshotStarted", "SnapshotTaken", "DiskPlanned", "DiskProgress"] {
-        let mut child = spawn(&world);
+        let mut child = spawn(&world, &PLAIN);
         let reached = tokio::task::block_in_place(|| read_until(&mut child, moment));
         assert!(reached.is_some(), "the child never said {moment}");
         child.kill().unwrap();
@@ -119,8 +94,11 @@ async fn killed_at_any_moment_it_leaves_nothing_that_the_next_run_does_not_mend(
 
 /// An incremental backup, and whether it went on where a dead one had stopped.
 async fn next_run(world: &World) -> (BackupOutcome, bool) {
+    run(Backup::incremental(&world.vm, &world.repository, &world.vddk, &world.journal)).await
+}
+
+async fn run(backup: Backup<'_>) -> (BackupOutcome, bool) {
     let resumed = std::sync::atomic::AtomicBool::new(false);
-    let backup = Backup::incremental(&world.vm, &world.repository, &world.vddk, &world.journal);
     let run = backup.run(|event| {
         if let Event::Resumed { .. } = event {
             resumed.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -130,8 +108,9 @@ async fn next_run(world: &World) -> (BackupOutcome, bool) {
 }
 
 /// A run that is killed when two thirds are read, with a receipt for each four MiB.
-async fn killed_in_the_middle(world: &World) -> u64 {
-    let mut child = spawn_with(world, 4 * MIB, 48 * MIB);
+async fn killed_in_the_middle(world: &World, template: bool) -> u64 {
+    let settings = [(RECEIPTS, 4 * MIB), (RATE, 48 * MIB), (TEMPLATE, template.into())];
+    let mut child = spawn(world, &settings);
     let reached = tokio::task::block_in_place(|| read_until(&mut child, "DiskProgress 32 MiB"));
     assert!(reached.is_some(), "the child was never there");
     child.kill().unwrap();
@@ -144,7 +123,7 @@ async fn a_run_that_was_killed_is_gone_on_with_and_reads_only_the_rest() {
     let _alone = ALONE.lock().await;
     let world = World::new(&[64 * MIB]).await;
     world.write(0, 0, 48 * MIB, 1);
-    let read = killed_in_the_middle(&world).await;
+    let read = killed_in_the_middle(&world, false).await;
     // The guest goes on; the snapshot does not.
     let digests = world.digests();
     world.write(0, MIB, 8 * MIB, 2);
@@ -188,7 +167,7 @@ async fn a_run_whose_snapshot_is_gone_finds_its_chunks_stored() {
     let _alone = ALONE.lock().await;
     let world = World::new(&[64 * MIB]).await;
     world.write(0, 0, 48 * MIB, 1);
-    let read = killed_in_the_middle(&world).await;
+    let read = killed_in_the_middle(&world, false).await;
     world.vm.vm().remove_all_snapshots_task(Some(true), None).await.unwrap().wait().await.unwrap();
     let (next, resumed) = next_run(&world).await;
     assert!(!resumed);
@@ -198,12 +177,35 @@ async fn a_run_whose_snapshot_is_gone_finds_its_chunks_stored() {
     world.assert_clean();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_was_being_backed_up_is_gone_on_with_and_is_a_template_again() {
+    let _alone = ALONE.lock().await;
+    let world = World::new(&[64 * MIB]).await;
+    world.write(0, 0, 48 * MIB, 1);
+    world.power_off().await;
+    world.vm.vm().mark_as_template().await.unwrap();
+    let is_template = async || world.vm.vm().require(VirtualMachine::CONFIG).await.unwrap().template;
+    let read = killed_in_the_middle(&world, true).await;
+    assert!(!is_template().await);
+    let backup = || Backup::full(&world.vm, &world.repository, &world.vddk, &world.journal);
+    let (next, resumed) = run(backup().convert_template(true)).await;
+    assert!(resumed && next.swept.templates.is_empty(), "{:?}", next.swept);
+    assert!(next.disks[0].resumed >= read - 8, "only {} chunks were resumed", next.disks[0].resumed);
+    assert!(next.cleanup_error.is_none() && is_template().await);
+    world.assert_clean();
+    // One that died as a machine is a template again also when the next run would not have made a machine of it.
+    killed_in_the_middle(&world, true).await;
+    let (next, resumed) = run(backup()).await;
+    assert!(resumed && next.cleanup_error.is_none() && is_template().await);
+    world.assert_clean();
+}
+
 async fn peak_of(size: u64, pieces: u64, piece: u64) -> (u64, u64) {
     let world = World::new(&[size]).await;
     for n in 0..pieces {
         world.write(0, size / pieces * n, piece, 1);
     }
-    let mut child = spawn(&world);
+    let mut child = spawn(&world, &PLAIN);
     let (read, peak) = tokio::task::block_in_place(|| {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut number = |word: &str| -> u64 {

@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(dead_code)]
+#[path = "workflow/child.rs"]
+mod child_process;
+#[allow(dead_code)]
 #[path = "workflow/harness.rs"]
 mod harness;
 #[allow(dead_code)]
@@ -14,21 +17,17 @@ mod harness;
 mod oracle;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use vadp::{Backup, Journal, ProtectedVm, Sweeper, VmSelector};
-use vadp_repository::{CheckDepth, Repository, Secret};
+use vadp::{Backup, Sweeper};
+use vadp_repository::CheckDepth;
 use vim_api::mo::{Managed, VirtualMachine};
 use vsphere_sim::{Effect, Endpoint, FaultPlace, FaultRule, Mutation};
 
-use harness::{KEY, MIB, VM, World, connect, kit, vddk};
+use child_process::{ALONE, Holdings, holdings, name_of, spawn};
+use harness::{MIB, World};
 use oracle::{Expected, Random, backup_of_a_busy_guest, contents, seed_from, setting, write_somewhere};
-
-/// One test at a time: between its fork and its exec, a child holds the file locks of whoever runs beside it.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What a backup tells, in the order of the state machine.
 const STEPS: [&str; 9] = [
@@ -49,44 +48,23 @@ const SIZES: [u64; 2] = [6 * MIB, 2 * MIB + 512];
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs as a child of the tests below"]
 async fn child() {
-    let get = |name: &str| std::env::var(name).unwrap();
-    let password = SecretString::from(get("CHILD_PASSWORD"));
-    let client = connect(&get("CHILD_URL"), &get("CHILD_PIN"), &get("CHILD_USER"), &password).await;
-    let vm = ProtectedVm::resolve(&client, &VmSelector::Name(VM.into())).await.unwrap();
-    let folder = std::path::PathBuf::from(get("CHILD_FOLDER"));
-    let repository = Repository::open_local(folder.join("repository"), &Secret::raw_key(KEY)).await.unwrap();
-    let journal = Journal::open(folder.join("journal")).unwrap();
-    let vddk = vddk(&get("CHILD_USER"), &password);
+    let Holdings { vm, repository, journal, vddk } = holdings().await;
     let said = Mutex::new(());
     println!("event begins");
     Backup::incremental(&vm, &repository, &vddk, &journal)
         .bar_migration(true)
         .run(|event| {
             let _one_line_at_a_time = said.lock();
-            println!("event {}", format!("{event:?}").split([' ', '(', '{']).next().unwrap());
+            println!("event {}", name_of(&event));
         })
         .await
         .unwrap();
     println!("event ends");
 }
 
-fn spawn(world: &World) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("VADP_TEST_KIT", kit())
-        .env("CHILD_URL", world.sim.url())
-        .env("CHILD_PIN", world.sim.thumbprint_sha256())
-        .env("CHILD_USER", world.sim.user())
-        .env("CHILD_PASSWORD", world.sim.password().expose_secret())
-        .env("CHILD_FOLDER", world.folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
 /// Runs a child and kills it: `pause` after it has said an event for the `nth` time. Gives what it had said.
 fn run_and_kill(world: &World, at: Option<(&str, usize)>, pause: Duration) -> Vec<String> {
-    let mut child = spawn(world);
+    let mut child = spawn(world, &[]);
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut said: Vec<String> = Vec::new();
     let mut line = String::new();

@@ -21,12 +21,17 @@ mod flow;
 mod held;
 #[path = "workflow/journey.rs"]
 mod journey;
+#[allow(dead_code)]
+#[path = "workflow/oracle.rs"]
+mod oracle;
 #[path = "workflow/preflight.rs"]
 mod preflight;
 #[path = "workflow/privileges.rs"]
 mod privileges;
 #[path = "workflow/quiescing.rs"]
 mod quiescing;
+#[path = "workflow/restoring.rs"]
+mod restoring;
 #[path = "workflow/sweeping.rs"]
 mod sweeping;
 #[path = "workflow/tracking.rs"]

@@ -1,5 +1,5 @@
-//! `cargo xtask campaign fuzz | disks | cbt | kills | repository | backup | generations`: runs the fuzz targets for a bounded time,
-//! the properties of disks, of changed block tracking, of prunes or of backups on many cases, or the simulator or backups until they
+//! `cargo xtask campaign fuzz | disks | cbt | kills | repository | backup | restore | generations`: runs the fuzz targets for a bounded time,
+//! the properties of disks, of changed block tracking, of prunes or of backups on many cases, or the simulator, backups or restores until they
 //! are killed many times, from a seed that is printed.
 //!
 //! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
@@ -162,6 +162,15 @@ pub(crate) fn backup(kills: u32, seed: Option<u32>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Kills restores at each step and that many times at random.
+pub(crate) fn restore(kills: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign restore: seed {seed}, {kills} kills at random, and one at each step");
+    of_backups("restore_kill", "RESTORE_KILL_SEED", seed, &[("RESTORE_KILLS", kills.to_string())])?;
+    println!("campaign restore: found nothing");
+    Ok(())
+}
+
 /// Tries incremental backups on that many lives of a machine.
 pub(crate) fn generations(lives: u32, steps: u32, seed: Option<u32>) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(seed_of_the_clock);
@@ -183,7 +192,7 @@ fn of_backups(test: &str, seed_name: &str, seed: u32, settings: &[(&str, String)
         .context("cannot run cargo, which runs the tests")?;
     ensure!(
         status.success(),
-        "a backup is wrong: the last line with {seed_name} repeats it; write a test of its own for it with the fix"
+        "a backup or a restore is wrong: the last line with {seed_name} repeats it; write a test of its own for it with the fix"
     );
     Ok(())
 }

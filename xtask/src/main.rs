@@ -108,6 +108,15 @@ enum Search {
         #[arg(long)]
         seed: Option<u32>,
     },
+    /// Kill restores at every step and at random: afterwards a machine is as it was, or restored.
+    Restore {
+        /// Kills at random moments.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
     /// Back up a machine incrementally through lives by chance: every restore point has to be the disks of its moment.
     Generations {
         /// Lives of a machine.
@@ -157,6 +166,7 @@ fn main() -> ExitCode {
             campaign::fuzz(seconds, target.as_deref(), seed)
         }
         Chore::Campaign { search: Search::Backup { kills, seed } } => campaign::backup(kills, seed),
+        Chore::Campaign { search: Search::Restore { kills, seed } } => campaign::restore(kills, seed),
         Chore::Campaign { search: Search::Generations { lives, steps, seed } } => {
             campaign::generations(lives, steps, seed)
         }

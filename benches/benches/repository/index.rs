@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use vadp_benches::Usage;
+use vadp_benches::image::Chance;
+use vadp_benches::{Failure, Usage, keep, ourselves, timed};
 use vadp_repository::seam::{Fixed, is_indexed, made_up_chunk};
 use vadp_repository::{ChunkStore, IndexId, LocalStore, ObjectName, OpenOptions, Repository, Secret};
-
-use crate::image::Chance;
-use crate::{Failure, keep, ourselves, timed};
 
 const CHUNKS: u64 = 10_000_000;
 /// Chunks of one index object, as a prune leaves them.

@@ -6,10 +6,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use vadp_benches::image::Image;
+use vadp_benches::{Failure, keep, ourselves, timed};
 use vadp_repository::nbd::{Export, NbdServer};
 
-use crate::image::{BYTES, Image};
-use crate::{Failure, ROUNDS, keep, ourselves, timed, work};
+use crate::{ROUNDS, work};
 
 const EXPORT: &str = "disk";
 
@@ -44,7 +45,7 @@ pub(crate) fn figures(
             *best = best.min(timed(Command::new("nbdcopy").args([&source, "null:"]))?.0);
         }
     }
-    let rate = |seconds: f64| BYTES as f64 / 1e6 / seconds;
+    let rate = |seconds: f64| image.bytes() as f64 / 1e6 / seconds;
     println!("{:<24} {:>8.3} s  {:>6.0} MB/s of the image", "over NBD", best[0], rate(best[0]));
     println!("{:<24} {:>8.3} s  {:>6.0} MB/s of the image", "nbdkit's file plugin", best[1], rate(best[1]));
     keep(figures, "nbd_vs_nbdkit_file", best[1] / best[0]);

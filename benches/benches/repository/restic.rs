@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Map, Value};
+use vadp_benches::image::Image;
+use vadp_benches::{Failure, keep, ourselves, timed};
 
-use crate::image::Image;
-use crate::{Failure, keep, ourselves, timed, work};
+use crate::work;
 
 /// restic takes several times as long, so it gets fewer turns.
 const ROUNDS: u32 = 2;

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use vadp_benches::Failure;
+use vadp_benches::image::CHUNK;
 use vadp_repository::{
     DiskReader, DiskSpec, DiskSummary, InitOptions, MachineId, PointDraft, Repository, Secret,
 };
-
-use crate::Failure;
-use crate::image::CHUNK;
 
 /// Reads of the image that are on their way.
 const READ_AHEAD: usize = 4;

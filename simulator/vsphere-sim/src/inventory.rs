@@ -25,7 +25,7 @@ use crate::tasks::TaskState;
 use crate::world::World;
 use tree::Entity;
 
-pub(crate) use files::vmsn;
+pub(crate) use files::{vmsn, vss_manifest};
 pub(crate) use service::{default_version, served_versions, versions_before};
 pub(crate) use storage::{datastore_capability, uses};
 pub(crate) use vm::{network_of, power_state};

@@ -157,11 +157,12 @@ impl Machine {
         names.into_iter().chain([log]).filter_map(|name| vmx.sibling(&name).ok()).collect()
     }
 
-    /// What a host keeps the devices' state and the memory of a snapshot in.
+    /// What a host keeps the devices' state and the memory of a snapshot in, and what VSS said of a guest that was brought to rest for it.
     pub(crate) fn snapshot_files(&self, number: u32) -> Vec<DatastorePath> {
         let Some(state) = crate::inventory::vmsn(self, number) else { return Vec::new() };
         let memory = state.sibling(&state.file_name().replace(".vmsn", ".vmem"));
-        std::iter::once(state).chain(memory.ok()).collect()
+        let manifest = crate::inventory::vss_manifest(self, number);
+        std::iter::once(state).chain(memory.ok()).chain(manifest).collect()
     }
 
     /// All files of the machine but for those of its disks.

@@ -3,6 +3,7 @@
 mod create;
 mod remove;
 mod revert;
+mod vss;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(crate) use remove::follow;
 
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    let mut vss = false;
     let quiesce = if call.method == "CreateSnapshotEx_Task" {
         let spec: Option<vim_api::dynamic::Poly<t::VirtualMachineGuestQuiesceSpec>> =
             call.optional("quiesceSpec")?;
@@ -27,6 +29,7 @@ pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
         if spec.as_ref().and_then(|spec| spec.timeout).is_some_and(|minutes| !(5..=240).contains(&minutes)) {
             return Err(invalid_argument("quiesceSpec.timeout", "It lies between 5 and 240 minutes."));
         }
+        vss = spec.as_ref().is_some_and(|spec| spec.type_name() == "VirtualMachineWindowsQuiesceSpec");
         spec.is_some()
     } else {
         call.required("quiesce")?
@@ -36,6 +39,7 @@ pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
         description: call.optional("description")?.unwrap_or_default(),
         memory: call.required("memory")?,
         quiesce,
+        vss,
     };
     let id = call.this.value().to_owned();
     let vm = SimVm::new(Arc::clone(shared), id.clone());

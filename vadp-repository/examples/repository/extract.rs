@@ -1,18 +1,19 @@
-//! A disk of a restore point becomes a raw image.
+//! A disk of a restore point becomes a raw image or a VMDK.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use vadp_repository::{DiskReader, PointId, Repository};
+use vmdk::{StreamOptions, StreamWriter};
 
 use crate::{show, terminal};
 
-/// Bytes that are read at a time.
-const STEP: u64 = 1 << 20;
+/// Bytes of a grain, of which a chunk has a whole number.
+const GRAIN: usize = 64 << 10;
 
 #[derive(Args)]
 pub struct Extract {
@@ -21,9 +22,20 @@ pub struct Extract {
     /// The disk; not needed where there is only one.
     #[arg(long)]
     disk: Option<String>,
-    /// A new file, with holes where the disk is zero. By default standard output.
+    /// A new file. By default standard output.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = Format::Raw)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// An image; a file has holes where the disk is zero.
+    Raw,
+    /// A streamOptimized disk, compressed, of what is not zero.
+    Vmdk,
 }
 
 impl Extract {
@@ -38,12 +50,19 @@ impl Extract {
             }
         };
         let Some(path) = &self.output else {
-            return copy(&disk, &mut Zeros(io::stdout().lock()), |_| {}).await.map(|_| ());
+            let mut pipe = io::stdout().lock();
+            return match self.format {
+                Format::Raw => copy(&disk, &mut Pipe { to: pipe, at: 0 }, |_| {}).await.map(|_| ()),
+                Format::Vmdk => copy(&disk, &mut Grains::new(&mut pipe, &disk)?, |_| {}).await.map(|_| ()),
+            };
         };
-        let mut file = create(path)?;
-        file.set_len(disk.capacity()).context("the file cannot be so large")?;
+        let file = create(path)?;
         let bar = terminal::bar(is_json, disk.capacity());
-        let data = copy(&disk, &mut Holes(&mut file), |bytes| bar.inc(bytes)).await?;
+        let done = |at| bar.set_position(at);
+        let data = match self.format {
+            Format::Raw => copy(&disk, &mut Holes(&file), done).await?,
+            Format::Vmdk => copy(&disk, &mut Grains::new(BufWriter::new(&file), &disk)?, done).await?,
+        };
         file.sync_all().context("the file system lost something")?;
         bar.finish_and_clear();
         let value = json!({"bytes": disk.capacity(), "data": data});
@@ -52,55 +71,80 @@ impl Extract {
     }
 }
 
-/// Gives the bytes that were not holes.
+/// Gives the bytes that hold data.
 async fn copy(disk: &DiskReader, to: &mut impl Image, done: impl Fn(u64)) -> anyhow::Result<u64> {
-    let (mut at, mut data, mut buffer) = (0, 0, Vec::new());
-    while at < disk.capacity() {
-        let extent = disk.extent(at..disk.capacity().min(at.saturating_add(STEP))).await?;
-        let length = extent.bytes.end - at;
-        if extent.is_zero {
-            to.zeros(length)?;
-        } else {
-            buffer.resize(usize::try_from(length)?, 0);
-            disk.read_at(at, &mut buffer).await?;
-            to.bytes(&buffer)?;
-            data += length;
-        }
-        done(length);
-        at = extent.bytes.end;
+    let (mut stream, mut data) = (disk.stream(), 0);
+    while let Some((chunk, bytes)) = stream.next().await? {
+        let at = chunk * u64::from(disk.chunk_size());
+        to.data(at, &bytes)?;
+        data += bytes.len() as u64;
+        done(at);
     }
+    to.end(disk.capacity())?;
     Ok(data)
 }
 
-/// What an image is written to, from its first byte to its last.
+/// What is written from its first byte to its last; what is left out is zero.
 trait Image {
-    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()>;
-    fn zeros(&mut self, length: u64) -> io::Result<()>;
+    fn data(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()>;
+    fn end(&mut self, capacity: u64) -> anyhow::Result<()>;
 }
 
 /// A file in which nothing is written for zeros.
-struct Holes<'a>(&'a mut File);
+struct Holes<'a>(&'a File);
 
-/// A pipe.
-struct Zeros<W>(W);
+/// A pipe, and what has gone through it.
+struct Pipe<W> {
+    to: W,
+    at: u64,
+}
+
+/// A VMDK, until its end.
+struct Grains<W>(Option<StreamWriter<W>>);
 
 impl Image for Holes<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+    fn data(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        self.0.seek(SeekFrom::Start(at))?;
+        Ok(self.0.write_all(bytes)?)
     }
 
-    fn zeros(&mut self, length: u64) -> io::Result<()> {
-        self.0.seek(SeekFrom::Current(i64::try_from(length).map_err(io::Error::other)?)).map(|_| ())
+    fn end(&mut self, capacity: u64) -> anyhow::Result<()> {
+        self.0.set_len(capacity).context("the file cannot be so large")
     }
 }
 
-impl<W: Write> Image for Zeros<W> {
-    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+impl<W: Write> Image for Pipe<W> {
+    fn data(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        io::copy(&mut io::Read::take(io::repeat(0), at - self.at), &mut self.to)?;
+        self.to.write_all(bytes)?;
+        self.at = at + bytes.len() as u64;
+        Ok(())
     }
 
-    fn zeros(&mut self, length: u64) -> io::Result<()> {
-        io::copy(&mut io::Read::take(io::repeat(0), length), &mut self.0).map(|_| ())
+    fn end(&mut self, capacity: u64) -> anyhow::Result<()> {
+        self.data(capacity, &[])?;
+        Ok(self.to.flush()?)
+    }
+}
+
+impl<W: Write> Grains<W> {
+    fn new(to: W, disk: &DiskReader) -> anyhow::Result<Self> {
+        Ok(Self(Some(StreamWriter::new(to, "disk.vmdk", StreamOptions::new(disk.capacity()))?)))
+    }
+}
+
+impl<W: Write> Image for Grains<W> {
+    fn data(&mut self, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        let writer = self.0.as_mut().context("the disk has ended")?;
+        for (at, grain) in (at..).step_by(GRAIN).zip(bytes.chunks(GRAIN)) {
+            writer.write_grain(at, grain)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _capacity: u64) -> anyhow::Result<()> {
+        self.0.take().context("the disk has ended")?.finish()?;
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::key_slot::{self, KeySlot};
 use crate::ids::{ChunkId, KeySlotId, PackId, PointId};
+use crate::index::View;
 use crate::read::point_ids;
 use crate::repository::{CONFIG, FOLDERS, KEYS, Shared, index_name, key_name, load, pack_name, point_name};
 
@@ -56,9 +57,10 @@ pub(crate) async fn examine(shared: &Arc<Shared>, depth: CheckDepth) -> Result<E
     }
     inspect_names(shared, &mut report).await?;
     let packs = packs::inspect(shared, depth, &mut report).await?;
-    let losses = maps::inspect(shared, &packs, &points).await?;
-    report.chunks = losses.needed.iter().filter(|(content, _)| *content == Content::Data).count() as u64;
-    count_unneeded(shared, &losses, &mut report.leftovers)?;
+    // Packs were listed by what the index says now, so this is what their state is known of.
+    let view = shared.index().view();
+    let losses = maps::inspect(shared, &packs, &view, &points).await?;
+    count(&losses, &mut report)?;
     for (id, why) in &losses.points {
         let object = Some(point_name(*id)?.to_string());
         report.damage.push(Damage {
@@ -71,7 +73,7 @@ pub(crate) async fn examine(shared: &Arc<Shared>, depth: CheckDepth) -> Result<E
     }
     let (unreadable_points, has_losses) =
         (losses.points.keys().copied().collect(), !losses.ranges.is_empty());
-    attribute(shared, &packs, losses, &mut report)?;
+    attribute(shared, &view, &packs, losses, &mut report)?;
     Ok(Examined { report, packs, unreadable_points, has_losses })
 }
 
@@ -108,26 +110,37 @@ fn of_object(object: String, problem: String) -> Damage {
     Damage { object: Some(object), pack: None, chunk: None, problem, lost: Vec::new() }
 }
 
-fn count_unneeded(shared: &Shared, losses: &Losses, leftovers: &mut Leftovers) -> Result<()> {
-    let mut last = None;
-    for entry in shared.index().entries()? {
-        let (pack, entry) = entry?;
-        if !losses.needed.contains(&(pack.content, entry.id)) {
-            leftovers.unneeded_chunks += u64::from(last != Some(entry.id));
-            leftovers.unneeded_bytes += u64::from(entry.stored);
-            last = Some(entry.id);
-        }
+/// Counts the chunks that points need, and what no point needs.
+fn count(losses: &Losses, report: &mut CheckReport) -> Result<()> {
+    losses.needed.view().by_chunk(|copies| {
+        let unneeded = copies.iter().filter(|copy| !losses.needed.is_marked(copy.row));
+        let (count, bytes) =
+            unneeded.fold((0, 0), |(count, bytes), copy| (count + 1, bytes + u64::from(copy.entry.stored)));
+        report.leftovers.unneeded_chunks += u64::from(count > 0);
+        report.leftovers.unneeded_bytes += bytes;
+        let is_needed = count < copies.len();
+        report.chunks += u64::from(is_needed && copies.iter().any(|copy| copy.pack.content == Content::Data));
+        Ok(())
+    })?;
+    // And those of which the index knows no copy.
+    for (content, id) in losses.ranges.keys().filter(|(content, _)| *content == Content::Data) {
+        report.chunks += u64::from(!losses.needed.has(*content, id)?);
     }
     Ok(())
 }
 
 /// Says for each damaged pack and chunk what is lost with it, and for each loss without a pack that its place is unknown.
-fn attribute(shared: &Shared, packs: &PackState, losses: Losses, report: &mut CheckReport) -> Result<()> {
+fn attribute(
+    shared: &Shared,
+    view: &View,
+    packs: &PackState,
+    losses: Losses,
+    report: &mut CheckReport,
+) -> Result<()> {
     let mut by_pack: BTreeMap<PackId, Vec<LostRange>> = BTreeMap::new();
     let mut by_chunk: BTreeMap<(PackId, ChunkId), Vec<LostRange>> = BTreeMap::new();
     for ((content, id), ranges) in losses.ranges {
-        let places: BTreeSet<PackId> =
-            shared.index().places(content, &id)?.iter().map(|place| place.pack).collect();
+        let places: BTreeSet<PackId> = view.places(content, &id)?.iter().map(|place| place.pack).collect();
         if places.is_empty() {
             let problem = shared.not_indexed(content, id).to_string();
             let lost = merged(ranges);

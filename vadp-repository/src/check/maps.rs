@@ -1,6 +1,6 @@
 //! Walking the maps of all points: what do they need, and what of it is lost?
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::format::page::{MapPage, PAGE_SLOTS};
 use crate::geometry::Geometry;
 use crate::ids::{ChunkId, PointId};
-use crate::index::Index;
+use crate::index::{Marks, View};
 use crate::read::{DiskMap, RestorePoint};
 use crate::repository::{Repository, Shared};
 
@@ -22,9 +22,12 @@ use crate::repository::{Repository, Shared};
 const READ_AHEAD: usize = 8;
 
 /// What points need, and what they cannot have.
-#[derive(Default)]
 pub(super) struct Losses {
-    pub(super) needed: HashSet<(Content, ChunkId)>,
+    pub(super) needed: Marks,
+    /// Pages whose chunks are good and of full size: nothing is wrong with them but at the end of a disk.
+    good: Marks,
+    /// What is lost of other pages.
+    bad: HashMap<ChunkId, Verdict>,
     /// Points that cannot be opened, and why.
     pub(super) points: BTreeMap<PointId, String>,
     /// Lost chunks and pages, and the disk ranges that go with them.
@@ -46,10 +49,32 @@ enum Verdict {
     },
 }
 
-pub(super) async fn inspect(shared: &Arc<Shared>, packs: &PackState, points: &[PointId]) -> Result<Losses> {
+impl Verdict {
+    fn is_bad(&self) -> bool {
+        matches!(self, Self::Lost) || matches!(self, Self::Read { lost, .. } if !lost.is_empty())
+    }
+
+    /// Whether nothing is wrong with the page but where the disk ends within it.
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Read { lost, short, .. } if lost.is_empty() && short.is_empty())
+    }
+}
+
+pub(super) async fn inspect(
+    shared: &Arc<Shared>,
+    packs: &PackState,
+    view: &View,
+    points: &[PointId],
+) -> Result<Losses> {
     let repository = Repository { shared: Arc::clone(shared) };
-    let mut losses = Losses::default();
-    let mut verdicts = HashMap::new();
+    let mut losses = Losses {
+        needed: Marks::new(view.clone()),
+        good: Marks::new(view.clone()),
+        bad: HashMap::new(),
+        points: BTreeMap::new(),
+        ranges: BTreeMap::new(),
+        problems: HashMap::new(),
+    };
     for id in points {
         let point = match repository.point(*id).await {
             Ok(point) => point,
@@ -62,7 +87,7 @@ pub(super) async fn inspect(shared: &Arc<Shared>, packs: &PackState, points: &[P
         };
         for disk in point.disks() {
             let reader = point.disk(&disk.key)?;
-            walk(packs, &mut losses, &mut verdicts, &point, reader.map()).await?;
+            walk(packs, view, &mut losses, &point, reader.map()).await?;
         }
     }
     Ok(losses)
@@ -70,25 +95,37 @@ pub(super) async fn inspect(shared: &Arc<Shared>, packs: &PackState, points: &[P
 
 async fn walk(
     packs: &PackState,
+    view: &View,
     losses: &mut Losses,
-    verdicts: &mut HashMap<ChunkId, Verdict>,
     point: &RestorePoint,
     map: &DiskMap,
 ) -> Result<()> {
     let geometry = map.geometry();
     let pages =
         (0..geometry.pages()).map(|number| (number, map.page_id(number))).filter(|(_, id)| !id.is_zero());
-    let unseen: HashMap<ChunkId, u32> =
-        pages.clone().filter(|(_, id)| !verdicts.contains_key(id)).map(|(number, id)| (id, number)).collect();
+    // A good page is that wherever it is, but for where a disk ends: there it is looked at anew.
+    let last = geometry.pages().checked_sub(1);
+    let mut unseen: HashMap<ChunkId, u32> = HashMap::new();
+    for (number, id) in pages.clone() {
+        let is_known =
+            losses.bad.contains_key(&id) || (Some(number) != last && losses.good.has(Content::Page, &id)?);
+        if !is_known {
+            unseen.insert(id, number);
+        }
+    }
+    let mut verdicts = HashMap::new();
     let mut read = futures::stream::iter(unseen)
-        .map(|(id, number)| async move { Ok::<_, crate::Error>((id, judge(packs, map, number).await?)) })
+        .map(
+            |(id, number)| async move { Ok::<_, crate::Error>((id, judge(packs, view, map, number).await?)) },
+        )
         .buffer_unordered(READ_AHEAD);
     while let Some((id, judged)) = read.try_next().await? {
-        losses.needed.insert((Content::Page, id));
+        losses.needed.mark(Content::Page, &id)?;
         let verdict = match judged {
             Ok((page, verdict)) => {
-                let chunks = page.ids().iter().filter(|id| !id.is_zero());
-                losses.needed.extend(chunks.map(|id| (Content::Data, *id)));
+                for chunk in page.ids().iter().filter(|id| !id.is_zero()) {
+                    losses.needed.mark(Content::Data, chunk)?;
+                }
                 verdict
             }
             Err(problem) => {
@@ -96,11 +133,14 @@ async fn walk(
                 Verdict::Lost
             }
         };
+        if verdict.is_good() {
+            losses.good.mark(Content::Page, &id)?;
+        }
         verdicts.insert(id, verdict);
     }
     drop(read);
     for (number, id) in pages {
-        if let Some(verdict) = verdicts.get(&id) {
+        if let Some(verdict) = verdicts.get(&id).or_else(|| losses.bad.get(&id)) {
             let mut lose = |content, id, bytes| {
                 let range = lost_range(point.id(), point.machine(), map.disk(), bytes);
                 losses.ranges.entry((content, id)).or_default().push(range);
@@ -108,6 +148,7 @@ async fn walk(
             apply(verdict, geometry, number, id, &mut lose)?;
         }
     }
+    losses.bad.extend(verdicts.into_iter().filter(|(_, verdict)| verdict.is_bad()));
     Ok(())
 }
 
@@ -151,6 +192,7 @@ fn apply(
 /// Reads a page and looks its chunks up; `Ok(Err(problem))` when the page is lost.
 async fn judge(
     packs: &PackState,
+    view: &View,
     map: &DiskMap,
     number: u32,
 ) -> Result<std::result::Result<(Arc<MapPage>, Verdict), String>> {
@@ -159,23 +201,21 @@ async fn judge(
         Ok(None) => Arc::new(MapPage::zero()),
         Err(error) => return damage_of(error).map(Err),
     };
-    let index = map.shared().index();
     let chunk_size = map.chunk_size();
     let (mut lost, mut short, mut last) = (Vec::new(), Vec::new(), None);
     for (slot, id) in (0_u16..).zip(page.ids()).filter(|(_, id)| !id.is_zero()) {
         last = Some((slot, *id));
-        match good_length(&index, packs, *id)? {
+        match good_length(view, packs, *id)? {
             None => lost.push((slot, *id)),
             Some(length) if length != chunk_size => short.push((slot, *id, length)),
             Some(_) => {}
         }
     }
-    drop(index);
     Ok(Ok((page, Verdict::Read { lost, short, last })))
 }
 
 /// The plain length of a chunk that has a good copy.
-fn good_length(index: &Index, packs: &PackState, id: ChunkId) -> Result<Option<u32>> {
-    let places = index.places(Content::Data, &id)?;
+fn good_length(view: &View, packs: &PackState, id: ChunkId) -> Result<Option<u32>> {
+    let places = view.places(Content::Data, &id)?;
     Ok(places.iter().find(|place| packs.is_good(place)).map(|place| place.entry.plain))
 }

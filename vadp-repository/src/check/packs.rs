@@ -68,19 +68,16 @@ pub(super) async fn inspect(
         }
     }
     if depth != CheckDepth::Quick {
-        let mut entries: HashMap<PackId, Vec<PackEntry>> = HashMap::new();
-        for entry in shared.index().entries()? {
-            let (pack, entry) = entry?;
-            if !depth.reads(pack.pack) {
-                continue;
-            }
-            entries.entry(pack.pack).or_default().push(entry);
-        }
-        for pack in indexed {
-            if depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack) {
-                let entries = entries.remove(&pack.pack).unwrap_or_default();
-                let size = present.get(&pack.pack).copied().unwrap_or(pack.size);
-                read_pack(shared, (pack, size), entries, &mut state, report).await?;
+        let is_read =
+            |pack: &IndexedPack| depth.reads(pack.pack) && !state.bad_packs.contains_key(&pack.pack);
+        let indexed: BTreeMap<PackId, IndexedPack> =
+            indexed.into_iter().filter(is_read).map(|pack| (pack.pack, pack)).collect();
+        let view = shared.index().view();
+        for part in view.in_parts(indexed.keys().copied().collect(), shared.rows_at_once)? {
+            for (id, entries) in view.lists(&part, |_| true)? {
+                let Some(pack) = indexed.get(&id) else { continue };
+                let size = present.get(&id).copied().unwrap_or(pack.size);
+                read_pack(shared, (*pack, size), entries, &mut state, report).await?;
             }
         }
     }

@@ -6,7 +6,8 @@ use crate::error::Result;
 /// Rows in order.
 pub(super) type Rows<'a> = Box<dyn Iterator<Item = Result<Row>> + Send + 'a>;
 
-/// Merges sorted sequences. A row that is in several of them comes once.
+/// Merges sorted sequences. A row that is in several of them comes once. With it comes its number, counted through all sources one after the
+/// other; of a row that is in several, it is always the same one.
 pub(super) struct Merge<'a> {
     sources: Vec<Source<'a>>,
     last: Option<Row>,
@@ -14,40 +15,44 @@ pub(super) struct Merge<'a> {
 
 struct Source<'a> {
     next: Row,
+    number: usize,
     rest: Rows<'a>,
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn new(sources: impl IntoIterator<Item = Rows<'a>>) -> Result<Self> {
+    /// Takes sources, each with the number of its rows.
+    pub(super) fn new(sources: impl IntoIterator<Item = (usize, Rows<'a>)>) -> Result<Self> {
         let mut merge = Self { sources: Vec::new(), last: None };
-        for mut rest in sources {
+        let mut number = 0;
+        for (rows, mut rest) in sources {
             if let Some(next) = rest.next().transpose()? {
-                merge.sources.push(Source { next, rest });
+                merge.sources.push(Source { next, number, rest });
             }
+            number += rows;
         }
         Ok(merge)
     }
 
     /// The least of the next rows. There are only ever a few sources, so that looking at all of them is fast.
-    fn take_least(&mut self) -> Result<Option<Row>> {
-        let least = (0..self.sources.len()).min_by_key(|&number| self.sources[number].next);
-        let Some(number) = least else { return Ok(None) };
-        let source = &mut self.sources[number];
-        let row = source.next;
+    fn take_least(&mut self) -> Result<Option<(usize, Row)>> {
+        let least = (0..self.sources.len()).min_by_key(|&place| self.sources[place].next);
+        let Some(place) = least else { return Ok(None) };
+        let source = &mut self.sources[place];
+        let row = (source.number, source.next);
         match source.rest.next().transpose()? {
-            Some(next) => source.next = next,
-            None => _ = self.sources.swap_remove(number),
+            Some(next) => (source.number, source.next) = (source.number + 1, next),
+            None => _ = self.sources.swap_remove(place),
         }
         Ok(Some(row))
     }
 }
 
 impl Iterator for Merge<'_> {
-    type Item = Result<Row>;
+    type Item = Result<(usize, Row)>;
 
-    fn next(&mut self) -> Option<Result<Row>> {
+    fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let row = match self.take_least() {
+            let (number, row) = match self.take_least() {
                 Ok(row) => row?,
                 Err(error) => {
                     self.sources.clear();
@@ -56,7 +61,7 @@ impl Iterator for Merge<'_> {
             };
             if self.last != Some(row) {
                 self.last = Some(row);
-                return Some(Ok(row));
+                return Some(Ok((number, row)));
             }
         }
     }

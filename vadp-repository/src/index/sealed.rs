@@ -78,11 +78,11 @@ impl SealedTable {
         (&self.file, &self.key, &self.fence, &self.tags)
     }
 
-    /// Gives all copies of a chunk to `found`.
+    /// Gives all copies of a chunk to `found`, with the numbers of their rows.
     ///
     /// # Errors
     /// `Store` when a block cannot be read or was altered.
-    pub(super) fn find(&self, id: &ChunkId, mut found: impl FnMut(Row)) -> Result<()> {
+    pub(super) fn find(&self, id: &ChunkId, mut found: impl FnMut(usize, Row)) -> Result<()> {
         let (range, wanted) = (self.fence.range(id), tag(id));
         let mut block = [0; BLOCK_BYTES];
         let (mut loaded, mut plain) = (None, 0);
@@ -96,7 +96,9 @@ impl SealedTable {
             }
             let rows = block.get(..plain).unwrap_or_default().as_chunks().0;
             let row = rows.get(number % BLOCK_ROWS).map(Row::from_bytes);
-            row.filter(|row| row.id == *id).into_iter().for_each(&mut found);
+            if let Some(row) = row.filter(|row| row.id == *id) {
+                found(number, row);
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::thread;
 
+use super::merge::Rows;
 use crate::codec::Encoding;
 use crate::error::{Error, Result};
 use crate::format::pack::PackEntry;
@@ -164,12 +165,19 @@ impl Table {
         Ok(Self { rows, fence })
     }
 
-    /// All copies of a chunk.
-    pub(super) fn find(&self, id: &ChunkId) -> impl Iterator<Item = &Row> {
-        self.rows.get(self.fence.range(id)).unwrap_or_default().iter().filter(move |row| row.id == *id)
+    /// All copies of a chunk, with the numbers of their rows.
+    pub(super) fn find(&self, id: &ChunkId) -> impl Iterator<Item = (usize, &Row)> {
+        let range = self.fence.range(id);
+        let rows = self.rows.get(range.clone()).unwrap_or_default();
+        range.zip(rows).filter(move |(_, row)| row.id == *id)
     }
 
     pub(super) fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The rows in order, and how many they are, for a merge.
+    pub(super) fn source(&self) -> (usize, Rows<'_>) {
+        (self.rows.len(), Box::new(self.rows.iter().map(|row| Ok(*row))))
     }
 }

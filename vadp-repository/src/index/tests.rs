@@ -8,7 +8,7 @@ use super::*;
 use crate::codec::Encoding;
 use crate::crypto::Keyring;
 use crate::format::header::ObjectKind;
-use crate::ids::RepositoryId;
+use crate::ids::{ChunkId, RepositoryId};
 
 const REPOSITORY: RepositoryId = RepositoryId::from_bytes([1; 16]);
 
@@ -56,8 +56,8 @@ fn expected(objects: &[Packs], content: Content) -> Said {
 fn compare(index: &Index, objects: &[Packs]) {
     let mut walked = [Said::new(), Said::new()];
     let mut last = ChunkId::ZERO;
-    for entry in index.entries().unwrap() {
-        let (pack, entry) = entry.unwrap();
+    for listed in index.rows().unwrap() {
+        let Listed { pack, entry, .. } = listed.unwrap();
         assert!(entry.id >= last);
         last = entry.id;
         let said = &mut walked[usize::from(pack.content == Content::Page)];
@@ -78,6 +78,92 @@ fn compare(index: &Index, objects: &[Packs]) {
                     .all(|place| (place.entry.encoding == Encoding::Raw) == (number.is_multiple_of(2)))
             );
         }
+    }
+}
+
+/// Marks every third chunk, and asks of all.
+fn mark_and_compare(index: &Index, objects: &[Packs]) {
+    let mut marks = Marks::new(index.view());
+    for content in [Content::Data, Content::Page] {
+        let expected = expected(objects, content);
+        for number in (0..300).filter(|number| number % 3 == 0) {
+            assert_eq!(marks.mark(content, &id(number)).unwrap(), expected.contains_key(&id(number)));
+        }
+        for number in 0..300 {
+            let is_marked = number % 3 == 0 && expected.contains_key(&id(number));
+            assert_eq!(marks.has(content, &id(number)).unwrap(), is_marked, "chunk {number}");
+        }
+    }
+    // Row by row, chunk by chunk, and pack by pack the same is marked.
+    let thirds: BTreeSet<ChunkId> = (0..300).filter(|number| number % 3 == 0).map(id).collect();
+    let (mut seen, mut copies_seen) = (BTreeSet::new(), 0);
+    marks
+        .view()
+        .by_chunk(|copies| {
+            let chunk = copies[0].entry.id;
+            assert!(seen.insert(chunk), "a chunk comes twice");
+            assert!(copies.iter().all(|copy| copy.entry.id == chunk && copy.row < marks.view().len()));
+            assert!(copies.iter().all(|copy| marks.is_marked(copy.row) == thirds.contains(&chunk)));
+            copies_seen += copies.len();
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(copies_seen, index.rows().unwrap().count());
+    let packs: Vec<PackId> = index.packs().iter().map(|pack| pack.pack).collect();
+    for most in [1, 40, 10_000] {
+        let parts = marks.view().in_parts(packs.clone(), most).unwrap();
+        assert_eq!(parts.concat(), packs);
+        let mut listed = 0;
+        for part in parts {
+            let lists = marks.view().lists(&part, |row| marks.is_marked(row)).unwrap();
+            assert_eq!(lists.len(), part.len());
+            let rows: usize = lists.values().map(Vec::len).sum();
+            let all: usize = marks.view().lists(&part, |_| true).unwrap().values().map(Vec::len).sum();
+            assert!(part.len() == 1 || all <= most);
+            assert!(lists.values().all(|list| list.is_sorted_by_key(|entry| entry.offset)));
+            assert!(lists.values().flatten().all(|entry| thirds.contains(&entry.id)));
+            listed += rows;
+        }
+        let marked = index.rows().unwrap().filter(|row| marks.is_marked(row.as_ref().unwrap().row)).count();
+        assert_eq!(listed, marked);
+    }
+    // Without the last mark of a chunk nothing is left of it.
+    for listed in marks.view().clone().rows().unwrap() {
+        marks.clear(listed.unwrap().row);
+    }
+    assert!(index.rows().unwrap().all(|row| !marks.is_marked(row.unwrap().row)));
+}
+
+#[test]
+fn marks_take_a_bit_for_each_row() {
+    let chunks: Vec<u16> = (0..50_000).collect();
+    let packs: Vec<PackRecord> =
+        (1..=4).zip(chunks.chunks(12_500)).map(|(pack, chunks)| record(pack, chunks)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    for cache in [None, Some(cache(folder.path(), 100))] {
+        let is_cached = cache.is_some();
+        let mut index = Index::new(cache);
+        index
+            .add(IndexId::from_bytes([1; 16]), &IndexObject { supersedes: Vec::new(), packs: packs.clone() })
+            .unwrap();
+        index.store().unwrap();
+        assert_eq!(index.rows_in_memory() == 0, is_cached);
+        let used = allocation_counter::measure(|| {
+            let mut marks = Marks::new(index.view());
+            chunks.iter().for_each(|number| assert!(marks.mark(Content::Data, &id(*number)).unwrap()));
+            let mut marked = 0;
+            marks
+                .view()
+                .by_chunk(|copies| {
+                    marked += copies.iter().filter(|copy| marks.is_marked(copy.row)).count();
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(marked, chunks.len());
+        });
+        // A walk through the file reads pieces of it, whatever its size.
+        let pieces = if is_cached { 2 << 20 } else { 2 << 10 };
+        assert!(used.bytes_max < 50_000 / 8 + pieces, "{used:?}");
     }
 }
 
@@ -115,8 +201,15 @@ proptest! {
             }
             index.settle().unwrap();
             compare(&index, &objects);
+            mark_and_compare(&index, &objects);
+            let before = index.view();
             index.store().unwrap();
             compare(&index, &objects);
+            mark_and_compare(&index, &objects);
+            // A view is what it was, whatever becomes of the index.
+            index.add(IndexId::from_bytes([255; 16]), &IndexObject { supersedes: Vec::new(), packs: vec![record(50, &[7, 1000])] }).unwrap();
+            prop_assert!(before.places(Content::Page, &id(1000)).unwrap().is_empty());
+            prop_assert_eq!(before.rows().unwrap().count() + 2, index.rows().unwrap().count());
             // What another process finds. It may lack the last objects, which were not worth a new file.
             let cached = Index::from_cache(cache);
             let seen: Vec<_> = (0..objects.len())
@@ -161,7 +254,7 @@ fn whatever_is_flipped_or_cut_is_noticed_and_never_believed() {
         std::fs::write(&file, bytes).unwrap();
         let tried = Index::from_cache(Some(Arc::clone(&cache)));
         if tried.objects().is_empty() {
-            assert!(tried.entries().unwrap().next().is_none());
+            assert!(tried.rows().unwrap().next().is_none());
             return;
         }
         // It lies in a block of rows, which are opened when they are wanted.
@@ -173,7 +266,7 @@ fn whatever_is_flipped_or_cut_is_noticed_and_never_believed() {
             }
         }
         assert!(tried.is_spoilt(), "{what} was not noticed");
-        assert!(tried.entries().is_err() || tried.entries().unwrap().any(|entry| entry.is_err()));
+        assert!(tried.rows().map_or(true, |mut rows| rows.any(|row| row.is_err())));
     };
     let is_edge = |at: usize| at < 80 || good.len() - at < 60;
     for at in (0..good.len()).filter(|at| is_edge(*at) || at % 23 == 0) {

@@ -64,7 +64,7 @@ async fn steps(
     let merged: BTreeSet<PackId> = of(PackAction::Merge).map(|pack| pack.pack).collect();
     let rewritten: Vec<PackId> =
         of(PackAction::Rewrite).map(|pack| pack.pack).chain(merged.iter().copied()).collect();
-    let rewritten = rewrite::run(shared, &survey, &rewritten, report).await?;
+    let rewritten = rewrite::run(shared, &survey, rewritten, lease, report).await?;
     report.packs_merged = rewritten.iter().filter(|pack| merged.contains(pack)).count() as u64;
     report.packs_rewritten = rewritten.len() as u64 - report.packs_merged;
     // Marked after what is needed of them is at hand elsewhere, so that backups find a pack without a mark for everything.

@@ -1,7 +1,9 @@
 //! Index objects that leave out packs, and many small ones as one. See docs/repository-format.md, "Index".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+
+use futures::TryStreamExt;
 
 use super::PruneReport;
 use super::apply::remove;
@@ -28,63 +30,66 @@ pub(crate) async fn run(
     report: &mut PruneReport,
 ) -> Result<()> {
     let listed = load::list(shared).await?;
-    let loaded = load::load(shared, listed.clone()).await?;
-    // What a prune or repair that died, or a store that keeps objects, has left of those that were replaced says nothing any more.
-    let mut superseded: BTreeSet<IndexId> = loaded
-        .iter()
-        .filter_map(|(_, object)| object.as_ref().ok())
-        .flat_map(|object| object.supersedes.iter().copied())
-        .collect();
-    let mut objects = Vec::new();
-    for (id, object) in loaded.into_iter().filter(|(id, _)| !superseded.contains(id)) {
-        // Nobody begins with a damaged one; this one has been damaged since.
-        objects.push((id, object.map_err(Error::damaged)?));
-    }
-    let entries = |object: &IndexObject| object.packs.iter().map(|pack| pack.entries.len()).sum::<usize>();
-    let names_dead = |object: &IndexObject| object.packs.iter().any(|pack| packs.contains(&pack.pack));
-    let small = objects.iter().filter(|(_, object)| entries(object) < ENOUGH_ENTRIES).count();
-    if small <= SMALL_OBJECTS && !objects.iter().any(|(_, object)| names_dead(object)) {
-        return forget(shared, &listed, &superseded, report).await;
-    }
-    let mut kept: BTreeMap<PackId, PackRecord> = BTreeMap::new();
-    for (id, object) in objects {
-        if names_dead(&object) || entries(&object) < ENOUGH_ENTRIES {
-            superseded.insert(id);
-            let staying = object.packs.into_iter().filter(|record| !packs.contains(&record.pack));
-            staying.for_each(|record| _ = kept.entry(record.pack).or_insert(record));
+    let (mut superseded, mut damaged) = (BTreeSet::new(), Vec::new());
+    // Of each object: whether it names what goes, and how much it names. An index may be larger than memory, so one is held at a time.
+    let mut seen: Vec<(IndexId, bool, usize)> = Vec::new();
+    let mut objects = load::ahead(shared, listed.clone());
+    while let Some((id, object)) = objects.try_next().await? {
+        match object {
+            // What a prune or repair that died, or a store that keeps objects, has left of those that were replaced says nothing any more.
+            Ok(object) => {
+                superseded.extend(object.supersedes.iter().copied());
+                let names_dead = object.packs.iter().any(|pack| packs.contains(&pack.pack));
+                seen.push((id, names_dead, entries(&object.packs)));
+            }
+            // Nobody begins with a damaged one; this one has been damaged since.
+            Err(why) => damaged.push((id, why)),
         }
     }
-    let mut parts = split(kept.into_values());
-    let packs = parts.pop().unwrap_or_default();
-    for packs in parts {
-        lease.keep(shared).await?;
-        // Only the last one supersedes: until it is there, all that these say is said by the old ones, too.
-        store_index(shared, IndexObject { supersedes: Vec::new(), packs }).await?;
+    drop(objects);
+    if let Some((_, why)) = damaged.into_iter().find(|(id, _)| !superseded.contains(id)) {
+        return Err(Error::damaged(why));
     }
+    seen.retain(|(id, ..)| !superseded.contains(id));
+    let small = seen.iter().filter(|(.., entries)| *entries < ENOUGH_ENTRIES).count();
+    if small <= SMALL_OBJECTS && !seen.iter().any(|(_, names_dead, _)| *names_dead) {
+        return forget(shared, &listed, &superseded, report).await;
+    }
+    let replaced =
+        seen.into_iter().filter(|(_, names_dead, entries)| *names_dead || *entries < ENOUGH_ENTRIES);
+    let replaced: Vec<IndexId> = replaced.map(|(id, ..)| id).collect();
+    let most = MOST_ENTRIES.min(shared.rows_at_once);
+    let (mut kept, mut kept_entries): (Vec<PackRecord>, usize) = (Vec::new(), 0);
+    let mut known: HashSet<PackId> = HashSet::new();
+    let mut objects = load::ahead(shared, replaced.clone());
+    while let Some((_, object)) = objects.try_next().await? {
+        let records = object.map_err(Error::damaged)?.packs.into_iter();
+        for record in records.filter(|record| !packs.contains(&record.pack)) {
+            if !known.insert(record.pack) {
+                continue;
+            }
+            if !kept.is_empty() && kept_entries + record.entries.len() > most {
+                kept_entries = 0;
+                lease.keep(shared).await?;
+                // Only the last one supersedes: until it is there, all that these say is said by the old ones, too.
+                let packs = std::mem::take(&mut kept);
+                store_index(shared, IndexObject { supersedes: Vec::new(), packs }).await?;
+            }
+            kept_entries += record.entries.len();
+            kept.push(record);
+        }
+    }
+    drop(objects);
+    superseded.extend(replaced);
     lease.keep(shared).await?;
     // With those that were superseded before and are still there: what superseded them may be among the replaced.
     let supersedes = superseded.iter().copied().filter(|id| listed.contains(id)).collect();
-    store_index(shared, IndexObject { supersedes, packs }).await?;
+    store_index(shared, IndexObject { supersedes, packs: kept }).await?;
     forget(shared, &listed, &superseded, report).await
 }
 
-/// What goes into one index object each.
-pub(crate) fn split(records: impl IntoIterator<Item = PackRecord>) -> Vec<Vec<PackRecord>> {
-    let (mut parts, mut entries): (Vec<Vec<PackRecord>>, usize) = (Vec::new(), 0);
-    for record in records {
-        let more = entries + record.entries.len();
-        match parts.last_mut().filter(|_| more <= MOST_ENTRIES) {
-            Some(part) => {
-                entries = more;
-                part.push(record);
-            }
-            None => {
-                entries = record.entries.len();
-                parts.push(vec![record]);
-            }
-        }
-    }
-    parts
+fn entries(packs: &[PackRecord]) -> usize {
+    packs.iter().map(|pack| pack.entries.len()).sum()
 }
 
 async fn forget(

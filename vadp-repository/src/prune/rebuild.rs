@@ -1,9 +1,9 @@
 //! The index out of what packs say of themselves. See docs/repository-format.md, "Rebuilding the index".
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 
 use super::PruneReport;
 use super::apply::remove;
@@ -17,6 +17,7 @@ use crate::format::pack::{PackRecord, content_of, parse_frame, trailer_of};
 use crate::ids::{IndexId, PackId};
 use crate::repository::lease::{Lease, VALID};
 use crate::repository::{PACKS, Repository, Shared, index_name, load, pack_name, pack_of};
+use crate::store::StoredObject;
 
 /// Packs that are asked at a time.
 const READ_AHEAD: usize = 8;
@@ -52,25 +53,23 @@ impl Repository {
     pub async fn rebuild_index(&self) -> Result<RebuildReport> {
         self.shared.require_writable()?;
         let mut lease = Lease::take(&self.shared, VALID).await?;
-        let done = rebuild(&self.shared, &mut lease).await;
+        let done = rebuild(&self.shared, &mut lease, &BTreeSet::new()).await;
         lease.give_back(&self.shared).await;
         done
     }
 }
 
-async fn rebuild(shared: &Arc<Shared>, lease: &mut Lease) -> Result<RebuildReport> {
+/// As [`Repository::rebuild_index`], for who has the lease. Packs in `except` are not named.
+pub(crate) async fn rebuild(
+    shared: &Arc<Shared>,
+    lease: &mut Lease,
+    except: &BTreeSet<PackId>,
+) -> Result<RebuildReport> {
     // Packs before the index: a pack whose backup ends meanwhile is named then.
     let packs = shared.store.list(PACKS).await?;
     load::rebuild(shared).await?;
-    let (named, damaged): (HashSet<PackId>, Vec<IndexId>) = {
-        let index = shared.index();
-        (index.packs().iter().map(|pack| pack.pack).collect(), index.damaged().keys().copied().collect())
-    };
-    let unnamed = packs.iter().filter_map(|object| Some((pack_of(&object.name)?, object.size)));
-    let unnamed = unnamed.filter(|(pack, _)| !named.contains(pack));
-    let mut read = futures::stream::iter(unnamed)
-        .map(|(pack, size)| async move { (pack, read_record(shared, pack, size).await) })
-        .buffered(READ_AHEAD);
+    let damaged: Vec<IndexId> = shared.index().damaged().keys().copied().collect();
+    let mut read = read_unnamed(shared, packs, except);
     let mut report = RebuildReport::default();
     let (mut found, mut entries) = (Vec::new(), 0);
     while let Some((pack, record)) = read.next().await {
@@ -110,6 +109,20 @@ async fn rebuild(shared: &Arc<Shared>, lease: &mut Lease) -> Result<RebuildRepor
     report.refused = removal.refused;
     load::rebuild(shared).await?;
     Ok(report)
+}
+
+/// Asks packs that no usable index object names what is in them.
+pub(crate) fn read_unnamed(
+    shared: &Arc<Shared>,
+    packs: Vec<StoredObject>,
+    except: &BTreeSet<PackId>,
+) -> impl Stream<Item = (PackId, Result<PackRecord>)> + Unpin {
+    let named: HashSet<PackId> = shared.index().packs().iter().map(|pack| pack.pack).collect();
+    let packs = packs.into_iter().filter_map(|object| Some((pack_of(&object.name)?, object.size)));
+    let unnamed = packs.filter(|(pack, _)| !named.contains(pack) && !except.contains(pack));
+    let read = futures::stream::iter(unnamed.collect::<Vec<_>>())
+        .map(move |(pack, size)| async move { (pack, read_record(shared, pack, size).await) });
+    Box::pin(read.buffered(READ_AHEAD))
 }
 
 /// Asks a pack what is in it.

@@ -1,6 +1,6 @@
 //! Writing what is needed of mostly dead packs into new ones. See docs/repository-format.md, "Pruning".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::PruneReport;
@@ -12,7 +12,8 @@ use crate::format::header::ObjectKind;
 use crate::format::index::IndexObject;
 use crate::format::pack::{self, Encoded, PackRecord};
 use crate::ids::{IndexId, PackId};
-use crate::index::Place;
+use crate::index::{IndexedPack, Place};
+use crate::repository::lease::Lease;
 use crate::repository::{Shared, index_name, pack_name};
 use crate::write::Packers;
 
@@ -20,16 +21,33 @@ use crate::write::Packers;
 pub(super) async fn run(
     shared: &Arc<Shared>,
     survey: &Survey,
-    packs: &[PackId],
+    packs: Vec<PackId>,
+    lease: &mut Lease,
     report: &mut PruneReport,
 ) -> Result<Vec<PackId>> {
-    let mut places = needed_places(shared, survey, packs)?;
+    let mut done = Vec::new();
+    for part in survey.needed().view().in_parts(packs, shared.rows_at_once)? {
+        done.extend(rewrite(shared, survey, &part, lease, report).await?);
+    }
+    Ok(done)
+}
+
+/// Writes what is needed of some packs anew, and one index object for it.
+async fn rewrite(
+    shared: &Arc<Shared>,
+    survey: &Survey,
+    packs: &[PackId],
+    lease: &mut Lease,
+    report: &mut PruneReport,
+) -> Result<Vec<PackId>> {
+    let mut needed = needed_places(survey, packs)?;
     let packers = Packers::new(shared);
     let (mut done, mut records): (Vec<PackId>, Vec<PackRecord>) = (Vec::new(), Vec::new());
     for pack in packs {
+        lease.keep(shared).await?;
         let mut chunks = Vec::new();
         let mut damage = None;
-        for (content, place) in places.remove(pack).unwrap_or_default() {
+        for (content, place) in needed.remove(pack).unwrap_or_default() {
             match read(shared, content, place).await {
                 Ok(chunk) => chunks.push((content, chunk)),
                 Err(error) if error.is_damage() || error.is_not_found() => {
@@ -50,7 +68,7 @@ pub(super) async fn run(
     }
     records.extend(packers.flush(shared).await?);
     if !records.is_empty() {
-        report.bytes_written = records.iter().map(|record| record.size).sum();
+        report.bytes_written += records.iter().map(|record| record.size).sum::<u64>();
         store_index(shared, IndexObject { supersedes: Vec::new(), packs: records }).await?;
     }
     Ok(done)
@@ -70,22 +88,17 @@ pub(crate) async fn store_index(shared: &Arc<Shared>, object: IndexObject) -> Re
     Ok(id)
 }
 
-fn needed_places(
-    shared: &Shared,
-    survey: &Survey,
-    packs: &[PackId],
-) -> Result<BTreeMap<PackId, Vec<(Content, Place)>>> {
-    let wanted: BTreeSet<PackId> = packs.iter().copied().collect();
-    let mut places: BTreeMap<PackId, Vec<(Content, Place)>> = BTreeMap::new();
-    for entry in shared.index().entries()? {
-        let (pack, entry) = entry?;
-        if wanted.contains(&pack.pack) && survey.needs((pack.content, entry.id), pack.pack) {
-            let place = Place { pack: pack.pack, header: pack.header, entry };
-            places.entry(pack.pack).or_default().push((pack.content, place));
+/// What is needed of some packs, in the order in which it lies there: so a restore goes on to read in order.
+fn needed_places(survey: &Survey, packs: &[PackId]) -> Result<HashMap<PackId, Vec<(Content, Place)>>> {
+    let needed = survey.needed();
+    let mut lists = needed.view().lists(packs, |row| needed.is_marked(row))?;
+    let mut places = HashMap::new();
+    for IndexedPack { pack, header, content, .. } in needed.view().packs() {
+        if let Some(list) = lists.remove(pack) {
+            let place = |entry| (*content, Place { pack: *pack, header: *header, entry });
+            places.insert(*pack, list.into_iter().map(place).collect());
         }
     }
-    // As they lie in the pack, so that a restore goes on to read in order.
-    places.values_mut().for_each(|places| places.sort_unstable_by_key(|(_, place)| place.entry.offset));
     Ok(places)
 }
 

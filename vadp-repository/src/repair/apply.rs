@@ -10,9 +10,9 @@ use crate::error::{ErrorKind, Result};
 use crate::format::index::IndexObject;
 use crate::format::pack::PackRecord;
 use crate::ids::PackId;
-use crate::prune::{PruneReport, compact, remove, rewrite, store_index};
+use crate::prune::{PruneReport, compact, rebuild_index, remove, rewrite, store_index};
 use crate::repository::lease::{self, Lease};
-use crate::repository::{PACKS, Shared, index_name, load, pack_of, point_name, tombstone_name};
+use crate::repository::{PACKS, Shared, pack_of, point_name, tombstone_name};
 use crate::write::Packers;
 
 pub(super) async fn run(plan: RepairPlan) -> Result<RepairReport> {
@@ -25,23 +25,13 @@ pub(super) async fn run(plan: RepairPlan) -> Result<RepairReport> {
 }
 
 async fn steps(shared: &Arc<Shared>, plan: RepairPlan, lease: &mut Lease) -> Result<RepairReport> {
-    let mut report = RepairReport { packs_found: plan.found.len() as u64, ..RepairReport::default() };
+    let mut report = RepairReport::default();
     let mut removed = PruneReport::default();
     // What was lost from the index is named again first, so that what follows can build on it.
-    let damaged: Vec<_> = plan.index_objects.keys().copied().collect();
-    if !damaged.is_empty() || !plan.found.is_empty() {
-        let mut objects = compact::split(plan.found);
-        let last = objects.pop().unwrap_or_default();
-        for packs in objects {
-            store_index(shared, IndexObject { supersedes: Vec::new(), packs }).await?;
-        }
-        store_index(shared, IndexObject { supersedes: damaged.clone(), packs: last }).await?;
-        for id in damaged {
-            if remove(shared, &index_name(id)?, &mut removed).await? {
-                report.index_objects_replaced += 1;
-            }
-        }
-        load::rebuild(shared).await?;
+    if !plan.index_objects.is_empty() || plan.found > 0 {
+        let rebuilt = rebuild_index(shared, lease, &plan.bad).await?;
+        (report.packs_found, report.index_objects_replaced) = (rebuilt.packs_found, rebuilt.objects_replaced);
+        removed.refused = rebuilt.refused;
     }
     lease.keep(shared).await?;
     let records = salvage(shared, plan.salvage, lease, &mut report).await?;

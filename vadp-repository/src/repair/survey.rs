@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures::StreamExt;
+
 use super::{PackRepair, RepairPlan, Salvage};
 use crate::check::{CheckDepth, Examined, examine};
 use crate::crypto::Content;
 use crate::error::Result;
-use crate::format::pack::{MAX_BYTES, PackRecord, parse_pack};
+use crate::format::pack::PackRecord;
 use crate::ids::{ChunkId, PackId, PointId};
-use crate::index::Place;
+use crate::prune::read_unnamed;
 use crate::read::open_point;
-use crate::repository::{Repository, Shared, pack_name};
+use crate::repository::{PACKS, Repository, Shared};
 
 pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
     // With an index of its own, which may know of packs that no stored index object names: no backup may build on those.
@@ -22,18 +24,21 @@ pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
     let named: HashSet<PackId> = shared.index().packs().iter().map(|pack| pack.pack).collect();
     let mut found = Vec::new();
     if !index_objects.is_empty() || examined.has_losses() {
-        found = read_unnamed(&shared, &examined.report.leftovers.packs).await?;
+        found = unnamed(&shared).await?;
         if !found.is_empty() {
             shared = repository.shared.detached(found.clone())?;
             examined = examine(&shared, CheckDepth::Deep).await?;
         }
     }
     let (packs, salvage) = judge(&shared, &examined)?;
-    // What is neither named nor of use may stay as it is.
+    // What is neither named nor of use may stay as it is, and is no damage if nothing is lost with it.
     let of_use = |pack: &PackId| named.contains(pack) || salvage.contains_key(pack);
     let bad: BTreeSet<PackId> = packs.iter().map(|repair| repair.pack).collect();
     found.retain(|record| !bad.contains(&record.pack));
     let packs: Vec<PackRepair> = packs.into_iter().filter(|repair| of_use(&repair.pack)).collect();
+    let is_idle = |pack: &PackId| bad.contains(pack) && !of_use(pack);
+    let damage = &mut examined.report.damage;
+    damage.retain(|damage| !damage.lost.is_empty() || !damage.pack.as_ref().is_some_and(is_idle));
     let forget = packs.iter().map(|repair| repair.pack).collect();
     let mut unreadable_points = Vec::new();
     for id in examined.unreadable_points {
@@ -45,7 +50,8 @@ pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
         repository: repository.clone(),
         report: examined.report,
         index_objects,
-        found,
+        found: found.len() as u64,
+        bad,
         packs,
         salvage,
         forget,
@@ -55,18 +61,16 @@ pub(super) async fn plan(repository: &Repository) -> Result<RepairPlan> {
 }
 
 /// Packs that no index object names, as far as their own lists can be read.
-async fn read_unnamed(shared: &Arc<Shared>, packs: &[PackId]) -> Result<Vec<PackRecord>> {
+async fn unnamed(shared: &Arc<Shared>) -> Result<Vec<PackRecord>> {
+    let packs = shared.store.list(PACKS).await?;
+    let none = BTreeSet::new();
+    let mut read = read_unnamed(shared, packs, &none);
     let mut records = Vec::new();
-    for pack in packs.iter().copied() {
-        let object = match shared.store.get(&pack_name(pack)?, MAX_BYTES).await {
-            Ok(object) => object,
-            Err(error) if error.is_not_found() || error.is_damage() => continue,
-            Err(error) => return Err(error),
-        };
-        let parse =
-            move |shared: &Shared| parse_pack(pack, shared.config.repository, &shared.keyring(), &object);
-        match shared.compute(parse).await {
+    while let Some((pack, record)) = read.next().await {
+        match record {
             Ok(record) => records.push(record),
+            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_of_store() => return Err(error),
             Err(error) => tracing::warn!(%pack, %error, "a pack that no index object names cannot be read"),
         }
     }
@@ -91,16 +95,16 @@ fn judge(shared: &Shared, examined: &Examined) -> Result<(Vec<PackRepair>, Salva
     let mut salvage = Salvage::new();
     let mut saved: HashSet<(Content, ChunkId)> = HashSet::new();
     let mut bad = Vec::new();
-    for entry in index.entries()? {
-        let (pack, entry) = entry?;
+    for listed in index.rows()? {
+        let listed = listed?;
+        let (pack, place) = (listed.pack, listed.place());
         if !problems.contains_key(&pack.pack) {
             continue;
         }
-        let place = Place { pack: pack.pack, header: pack.header, entry };
         match state.is_good(&place) {
             false => bad.push((pack.content, place)),
-            true if is_elsewhere(pack.content, &entry.id)? => {}
-            true if saved.insert((pack.content, entry.id)) => {
+            true if is_elsewhere(pack.content, &place.entry.id)? => {}
+            true if saved.insert((pack.content, place.entry.id)) => {
                 salvage.entry(pack.pack).or_default().push((pack.content, place));
             }
             true => {}

@@ -133,12 +133,11 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
 }
 
 /// Index objects, some of which are read and opened while one is worked on.
-fn ahead(shared: &Arc<Shared>, ids: Vec<IndexId>) -> impl Stream<Item = Result<(IndexId, Loaded)>> + Unpin {
+pub(crate) fn ahead(
+    shared: &Arc<Shared>,
+    ids: Vec<IndexId>,
+) -> impl Stream<Item = Result<(IndexId, Loaded)>> + Unpin {
     Box::pin(futures::stream::iter(ids).map(|id| load_one(shared, id)).buffered(READ_AHEAD))
-}
-
-pub(crate) async fn load(shared: &Arc<Shared>, ids: Vec<IndexId>) -> Result<Vec<(IndexId, Loaded)>> {
-    ahead(shared, ids).try_collect().await
 }
 
 /// An index object, or why it is of no use.

@@ -454,7 +454,7 @@ fn second() -> Secret {
 }
 
 async fn open_as(store: &Arc<MemoryStore>, secret: &Secret) -> Repository {
-    Repository::open_with(Arc::clone(store) as Arc<dyn ChunkStore>, secret, limits()).await.unwrap()
+    Repository::open_with(Arc::clone(store) as Arc<dyn ChunkStore>, secret, opening()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod care;
+#[path = "../repository/guarded.rs"]
+mod guarded;
 mod model;
 mod processes;
 mod rules;

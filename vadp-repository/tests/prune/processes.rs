@@ -145,7 +145,8 @@ async fn two_writers_and_a_pruner_that_are_killed() {
     // What the dead have left goes.
     let began = Instant::now();
     for _ in 0..2 {
-        tokio::time::sleep(SHORT_GRACE + Duration::from_millis(100)).await;
+        // The lease of a pruner that was killed is good for whole seconds.
+        tokio::time::sleep(Duration::from_secs(SHORT_GRACE.as_secs() + 1) + Duration::from_millis(100)).await;
         let plan = open_folder(&folder).await.plan_prune(short_options(1)).await.unwrap();
         plan.apply().await.unwrap();
     }

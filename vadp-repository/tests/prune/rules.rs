@@ -1,16 +1,16 @@
 //! What a prune does in one case each.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use vadp_repository::{
-    CheckDepth, ChunkStore, DiskSpec, ErrorKind, FaultPlan, FaultStore, MachineId, MemoryStore, ObjectName,
-    PackAction, PointDraft, PruneOptions, Repository, Retention, StoreFuture, StoredObject,
+    CheckDepth, ChunkStore, DiskSpec, ErrorKind, FaultPlan, FaultStore, MachineId, MemoryStore, PackAction,
+    PointDraft, PruneOptions, Repository, Retention,
 };
 
+use crate::guarded::Guarded;
 use crate::support::*;
 
 async fn fresh() -> Arc<MemoryStore> {
@@ -288,6 +288,32 @@ async fn many_index_objects_become_one() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_too_large_to_be_held_at_once_is_written_in_parts() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    for time in 1..=40 {
+        back_up(&repo, "web", &[time as u8, time as u8 + 100, 1, 0, 0, 0], time).await.unwrap();
+    }
+    store.advance(GRACE * 2);
+    // All of the packs are small, and merged. What was in two of them counts in one.
+    let before = repo.statistics().await.unwrap();
+    let report = prune(&store, options(|_| {})).await.unwrap();
+    assert!(report.packs_merged >= 80 && report.packs_rewritten == 0, "{report:?}");
+    assert!((2..10).contains(&count(&store, "index")), "{} objects", count(&store, "index"));
+    assert_eq!(verify_all(&repo).await.len(), 40);
+    let after = open(&store).await.unwrap().statistics().await.unwrap();
+    assert_eq!((after.chunks, after.pages), (before.chunks, before.pages));
+    // When the old packs have gone, every chunk is there once, and the index says no more than that.
+    settle(&store).await;
+    let repo = open(&store).await.unwrap();
+    assert!(count(&store, "packs") < 20 && (2..10).contains(&count(&store, "index")));
+    let report = repo.check(CheckDepth::Deep).await.unwrap();
+    assert!(report.is_ok() && report.leftovers.unneeded_chunks == 0, "{report}");
+    assert_eq!((report.points, report.chunks), (40, before.chunks));
+    assert_eq!(verify_all(&repo).await.len(), 40);
+}
+
+#[tokio::test]
 async fn a_short_grace_period_is_refused() {
     let store = fresh().await;
     let short = options(|options| options.grace = Duration::from_secs(60));
@@ -296,49 +322,20 @@ async fn a_short_grace_period_is_refused() {
     assert!(error.to_string().contains("15 minutes"), "{error}");
 }
 
-/// A store that stands still before a point is created, for so long that a prune marks and deletes all packs.
-struct Sleepy(Arc<MemoryStore>);
-
-impl ChunkStore for Sleepy {
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-
-    fn create<'a>(&'a self, name: &'a ObjectName, data: Bytes) -> StoreFuture<'a, ()> {
-        if name.as_str().starts_with("points/") {
-            let packs = self.0.names().into_iter().filter(|name| name.starts_with("packs/"));
-            packs.for_each(|name| self.0.tamper(&name, |_| None));
-        }
-        self.0.create(name, data)
-    }
-
-    fn get<'a>(&'a self, name: &'a ObjectName, limit: u64) -> StoreFuture<'a, Bytes> {
-        self.0.get(name, limit)
-    }
-
-    fn get_range<'a>(&'a self, name: &'a ObjectName, range: Range<u64>) -> StoreFuture<'a, Bytes> {
-        self.0.get_range(name, range)
-    }
-
-    fn list<'a>(&'a self, folder: &'a str) -> StoreFuture<'a, Vec<StoredObject>> {
-        self.0.list(folder)
-    }
-
-    fn remove<'a>(&'a self, name: &'a ObjectName) -> StoreFuture<'a, ()> {
-        self.0.remove(name)
-    }
-
-    fn sweep(&self, before: SystemTime) -> StoreFuture<'_, u64> {
-        self.0.sweep(before)
-    }
-}
-
 #[tokio::test]
 async fn a_commit_that_took_too_long_is_taken_back() {
     let store = fresh().await;
     let mut limits = limits();
     limits.commit_window = Duration::ZERO;
-    let sleepy = Arc::new(Sleepy(Arc::clone(&store)));
+    // It stands still before a point is created, for so long that a prune marks and deletes all packs.
+    let memory = Arc::clone(&store);
+    let sleepy = Guarded::new(Arc::clone(&store) as Arc<dyn ChunkStore>, move |name| {
+        if name.starts_with("points/") {
+            let packs = memory.names().into_iter().filter(|name| name.starts_with("packs/"));
+            packs.for_each(|name| memory.tamper(&name, |_| None));
+        }
+        Ok(())
+    });
     let repo = Repository::open_with(sleepy, &secret(), limits).await.unwrap();
     let error = back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");

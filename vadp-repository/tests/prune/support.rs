@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use vadp_repository::{
-    CheckDepth, Chunk, ChunkStore, DiskSpec, InitOptions, Limits, MachineId, MemoryStore, PointDraft,
-    PointId, PointWriter, PruneOptions, PruneReport, Repository, RestorePoint, Result, Secret,
+    CheckDepth, Chunk, ChunkStore, DiskSpec, InitOptions, Limits, MachineId, MemoryStore, OpenOptions,
+    PointDraft, PointId, PointWriter, PruneOptions, PruneReport, Repository, RestorePoint, Result, Secret,
 };
 
 /// The smallest chunk that a repository may have.
@@ -42,6 +42,13 @@ pub fn limits() -> Limits {
     limits
 }
 
+/// Like a repository whose index is large: prunes and checks go through it in parts.
+pub fn opening() -> OpenOptions {
+    let mut options = OpenOptions::from(limits());
+    options.small_index = 3;
+    options
+}
+
 pub async fn init(store: Arc<dyn ChunkStore>) -> Repository {
     let mut options = InitOptions::with_chunk_size(CHUNK as u32);
     options.limits = limits();
@@ -49,7 +56,7 @@ pub async fn init(store: Arc<dyn ChunkStore>) -> Repository {
 }
 
 pub async fn open(store: &Arc<impl ChunkStore>) -> Result<Repository> {
-    Repository::open_with(Arc::clone(store) as Arc<dyn ChunkStore>, &secret(), limits()).await
+    Repository::open_with(Arc::clone(store) as Arc<dyn ChunkStore>, &secret(), opening()).await
 }
 
 /// A backup up to its commit.

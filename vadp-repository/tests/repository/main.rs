@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod export;
 mod growth;
+mod guarded;
 mod index_cache;
 mod keys;
 mod rebuild;

@@ -7,10 +7,15 @@ use super::around::{self, Around};
 use super::types::Place;
 use super::{Missing, Part, Parts, Why, files, of_config, owners};
 use crate::machine::{self, ProtectedVm};
+use crate::snapshot::{Consistency, SnapshotRecord};
 
 /// Reads what there is to be read of a machine with this configuration. Nothing is changed, and nothing fails: what could
-/// not be read is missing in what is returned.
-pub(crate) async fn gather(vm: &ProtectedVm, config: &VirtualMachineConfigInfo) -> Parts {
+/// not be read is missing in what is returned. `snapshot` is the backup's, if it is there.
+pub(crate) async fn gather(
+    vm: &ProtectedVm,
+    config: &VirtualMachineConfigInfo,
+    snapshot: Option<&SnapshotRecord>,
+) -> Parts {
     let machine = vm.vm();
     let layout = async {
         Part::from(
@@ -29,10 +34,17 @@ pub(crate) async fn gather(vm: &ProtectedVm, config: &VirtualMachineConfigInfo) 
         let datacenter = place.get().and_then(|place: &Place| place.datacenter.as_deref());
         if datacenter.is_none() && vm.client().is_vcenter() {
             let text = "the datacenter is not known, and files are found by its name";
-            return (Part::absent(Why::Failed, text), Part::absent(Why::Failed, text));
+            let absent = || Part::absent(Why::Failed, text);
+            return (Part::absent(Why::Failed, text), absent(), absent());
         }
         let service = vm.client().datastore_files(datacenter.unwrap_or_default());
-        futures::join!(files::vmx(&service, config), files::nvram(&service, config, &layout))
+        let vss_manifest = async {
+            match snapshot.filter(|taken| taken.consistency == Consistency::Quiesced && is_windows(config)) {
+                Some(taken) => files::vss_manifest(vm, &service, config, taken.taken_ms).await,
+                None => Part::Captured(None),
+            }
+        };
+        futures::join!(files::vmx(&service, config), files::nvram(&service, config, &layout), vss_manifest)
     };
     let drs = async {
         match &compute {
@@ -55,7 +67,17 @@ pub(crate) async fn gather(vm: &ProtectedVm, config: &VirtualMachineConfigInfo) 
         )
     };
     let keys: Vec<i32> = machine::disks(config).iter().map(|disk| disk.key).collect();
-    let ((vmx, nvram), tags, attributes, policies, permissions, networks, drs, snapshots, guest) = futures::join!(
+    let (
+        (vmx, nvram, vss_manifest),
+        tags,
+        attributes,
+        policies,
+        permissions,
+        networks,
+        drs,
+        snapshots,
+        guest,
+    ) = futures::join!(
         read_files,
         owners::tags(vm),
         owners::attributes(vm),
@@ -70,6 +92,7 @@ pub(crate) async fn gather(vm: &ProtectedVm, config: &VirtualMachineConfigInfo) 
         essentials: Part::Captured(of_config::essentials(config)),
         vmx,
         nvram,
+        vss_manifest,
         layout,
         tags,
         attributes,
@@ -82,4 +105,10 @@ pub(crate) async fn gather(vm: &ProtectedVm, config: &VirtualMachineConfigInfo) 
         snapshots,
         guest,
     }
+}
+
+/// Whether the guest's system is a Windows, in which VSS brings it to rest. The API's names of them begin alike, from `winNTGuest` to
+/// `windows2022srvNext_64Guest`.
+fn is_windows(config: &VirtualMachineConfigInfo) -> bool {
+    config.guest_id.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("win"))
 }

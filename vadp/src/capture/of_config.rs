@@ -10,7 +10,7 @@ use vim_api::types::{
 use super::types::{
     Device, Essentials, Guest, LayoutFile, Network, Nic, SnapshotNode, VApp, VAppProduct, VAppProperty,
 };
-use crate::snapshot::NAME_PREFIX;
+use crate::snapshot::Purpose;
 
 pub(super) fn essentials(config: &VirtualMachineConfigInfo) -> Essentials {
     Essentials {
@@ -133,7 +133,7 @@ pub(super) fn snapshots(roots: &[VirtualMachineSnapshotTree]) -> Vec<SnapshotNod
         roots.iter().rev().map(|tree| (None, tree)).collect();
     while let Some((parent, tree)) = left.pop() {
         let mut below = parent;
-        if !tree.name.starts_with(NAME_PREFIX) {
+        if Purpose::of(&tree.name).is_none() {
             below = Some(found.len());
             found.push(SnapshotNode {
                 name: tree.name.clone(),

@@ -14,7 +14,7 @@ use vim_api::types::{
 
 use crate::error::Error;
 use crate::machine::ProtectedVm;
-use crate::snapshot::NAME_PREFIX;
+use crate::snapshot::Purpose;
 
 /// A condition under which tracking has been seen to keep silent about changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -160,7 +160,7 @@ async fn enabled_under_snapshot(vm: &ProtectedVm) -> Result<bool, vim_api::Error
     let mut left: Vec<&VirtualMachineSnapshotTree> = tree.root_snapshot_list.iter().collect();
     while let Some(tree) = left.pop() {
         left.extend(&tree.child_snapshot_list);
-        if tree.name.starts_with(NAME_PREFIX) {
+        if Purpose::of(&tree.name).is_some() {
             continue;
         }
         let snapshot: VirtualMachineSnapshot = vm.client().bind(&tree.snapshot);

@@ -120,6 +120,20 @@ pub async fn reset(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
     stun(vm, journal).await
 }
 
+/// Sees to it that no id from before is accepted any more, before the disks of a machine that is off are written from outside: tracking
+/// begins anew, or ends where the machine has snapshots. Then it returns why.
+pub(crate) async fn end_epoch(machine: &ProtectedVm, journal: &Journal) -> Result<Option<String>, Error> {
+    match reset(machine, journal).await {
+        Ok(()) => Ok(None),
+        // It takes effect with the next snapshot, which is taken before anything is written.
+        Err(error) if error.kind() == ErrorKind::NotEligible => {
+            set(machine.vm(), false).await?;
+            Ok(Some(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Stuns the machine for a moment: what was set for its tracking takes effect.
 async fn stun(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
     let silent = Report(&|_| ());

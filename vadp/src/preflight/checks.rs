@@ -17,7 +17,7 @@ use crate::eligibility;
 use crate::error::Error;
 use crate::machine;
 use crate::privileges::{BACKUP, ENCRYPTED, Place, Privilege};
-use crate::snapshot::{NAME_PREFIX, Quiesce, why_not_quiesced};
+use crate::snapshot::{Purpose, Quiesce, why_not_quiesced};
 use crate::stored;
 
 /// A snapshot grows with what the guest writes while it is read; a tenth of the disks is what administrators plan with.
@@ -59,7 +59,7 @@ pub(super) async fn state(
     let tree = vm.get(VirtualMachine::SNAPSHOT).await.map_err(|e| Error::api(context(), e))?;
     let mut names = Vec::new();
     collect(&tree.map(|info| info.root_snapshot_list).unwrap_or_default(), &mut names);
-    let (ours, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.starts_with(NAME_PREFIX));
+    let (ours, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| Purpose::of(name).is_some());
     if !ours.is_empty() {
         let text = format!("there are snapshots of backups: {}", ours.join(", "));
         let fix = "if no backup is running, the next run with their journal removes them";
@@ -174,7 +174,7 @@ pub(super) async fn capture(
     config: &VirtualMachineConfigInfo,
     findings: &mut Vec<Finding>,
 ) {
-    let parts = capture::gather(preflight.vm, config).await;
+    let parts = capture::gather(preflight.vm, config, None).await;
     let missing = parts.missing();
     if missing.is_empty() {
         findings.push(Finding::good(Topic::Capture, "all parts of its configuration can be captured"));
@@ -183,7 +183,7 @@ pub(super) async fn capture(
         let text = format!("{name} cannot be captured: {missing}");
         let fix = match missing.why {
             Why::NotAllowed => match name {
-                PartName::Vmx | PartName::Nvram => {
+                PartName::Vmx | PartName::Nvram | PartName::VssManifest => {
                     "grant the user Datastore.Browse and Datastore.FileManagement on its datastores"
                 }
                 PartName::Policies => "grant the user StorageProfile.View on the root folder",

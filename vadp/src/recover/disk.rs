@@ -53,15 +53,9 @@ impl Filling<'_> {
         let written = write(&*sink, self.reader, self.key, report).await?;
         sink.flush().await?;
         (sink as Box<dyn DiskSource>).close().await?;
-        let verified = match self.verify {
-            Verify::None => 0,
-            verify => {
-                let source = self.transport.open_for_verification(self.vm, self.file).await?;
-                let verified = read_back(&*source, self.reader, self.key, verify, report).await?;
-                source.close().await?;
-                verified
-            }
-        };
+        let source = self.transport.open_for_verification(self.vm, self.file).await?;
+        let read = read_back(&*source, self.reader, self.key, self.verify, report).await?;
+        source.close().await?;
         report.tell(Event::DiskDone { key: self.key });
         let disk = RecoveredDisk {
             saved_key: self.saved_key,
@@ -69,7 +63,8 @@ impl Filling<'_> {
             file: self.file.to_owned(),
             capacity,
             written,
-            verified,
+            verified: read.verified,
+            digest: read.digest,
         };
         Ok((disk, warning))
     }

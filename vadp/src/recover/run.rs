@@ -57,6 +57,8 @@ pub struct RecoveredDisk {
     pub written: u64,
     /// Bytes that were read back and found right, and bytes that the disk does not hold and that are zero in the restore point.
     pub verified: u64,
+    /// Digest of its content, where all of it was read back, in the form of [`RestoredDisk::digest`](crate::RestoredDisk::digest).
+    pub digest: Option<[u8; 32]>,
 }
 
 /// A disk that was added and is empty.

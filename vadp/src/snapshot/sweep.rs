@@ -4,7 +4,7 @@ use vim_api::mo::VirtualMachine;
 use vim_api::types::{VirtualMachineSnapshotInfo, VirtualMachineSnapshotTree};
 
 use super::consolidate::{Consolidation, consolidate};
-use super::{NAME_PREFIX, remove, wait_for_tasks};
+use super::{Purpose, remove, rollback, wait_for_tasks};
 use crate::error::{Error, ErrorKind};
 use crate::held;
 use crate::journal::{Intent, Journal, is_owner};
@@ -25,6 +25,8 @@ pub struct Swept {
     pub templates: Vec<String>,
     /// Names of the machines that a recovery had left half made, and that were removed with their disks.
     pub machines_removed: Vec<String>,
+    /// Names of the machines whose restore had died, and whose disks are again as they were before it.
+    pub rolled_back: Vec<String>,
     /// Names of the machines whose disks need consolidation even so.
     pub need_consolidation: Vec<String>,
     /// What could not be settled, each with what it takes. It stays in the journal.
@@ -78,7 +80,10 @@ impl<'a> Sweeper<'a> {
         // What was taken last is given back first: no template is made of a machine with a snapshot.
         for entry in self.journal.orphans()?.into_iter().rev() {
             let vm = match entry.intent() {
-                Intent::Snapshot { vm, .. } | Intent::Access { vm, .. } | Intent::Template { vm } => vm,
+                Intent::Snapshot { vm, .. }
+                | Intent::Rollback { vm, .. }
+                | Intent::Access { vm, .. }
+                | Intent::Template { vm } => vm,
                 Intent::Machine { vcenter, folder, mark, .. } => {
                     if *vcenter == client.content().about.instance_uuid
                         && remove_half_made(client, folder, mark, &mut swept).await?
@@ -118,6 +123,7 @@ impl<'a> Sweeper<'a> {
                 }
                 self.remove(vm, name, swept).await?;
             }
+            Intent::Rollback { name, .. } => return self.roll_back(vm, name, swept).await,
             Intent::Access { identity, .. } => match (held::is_barred(vm).await?, self.disks) {
                 (false, _) => swept.already_gone += 1,
                 (true, Some(disks)) => match disks.bar_migration(vm, identity).await {
@@ -177,6 +183,35 @@ impl<'a> Sweeper<'a> {
         Ok(())
     }
 
+    /// Has the machine go back to the snapshot of a restore that died. `false` when it must not: somebody uses what is half restored.
+    async fn roll_back(&self, vm: &ProtectedVm, name: &str, swept: &mut Swept) -> Result<bool, Error> {
+        if let Some(disks) = self.disks
+            && let Err(error) = disks.clean_up(vm).await
+        {
+            tracing::warn!(%error, "disks may be left attached to this machine");
+        }
+        // As after a crash: as long as its task is under way, a snapshot that is not there proves nothing.
+        wait_for_tasks(vm).await?;
+        if super::find_by_name(vm, name).await?.is_none() {
+            swept.already_gone += 1;
+            return Ok(true);
+        }
+        if !vm.is_powered_off().await? {
+            let text = format!(
+                "{} runs on disks that a restore has left in part old and in part restored: shut it down and sweep again, which \
+                 undoes what was written; or remove the snapshot {name} to keep it as it is",
+                vm.name()
+            );
+            swept.left.push(text);
+            return Ok(false);
+        }
+        rollback::revert(vm, name).await?;
+        self.remove(vm, name, swept).await?;
+        tracing::warn!(vm = vm.name(), "undid what a restore that died has written");
+        swept.rolled_back.push(vm.name().to_owned());
+        Ok(true)
+    }
+
     /// The snapshots on the server that backups with other journals have taken, the oldest first. They may be in use: whether
     /// their owner lives, nobody can tell from here.
     ///
@@ -222,7 +257,10 @@ impl<'a> Sweeper<'a> {
                 continue;
             }
             let vm = ProtectedVm::resolve(client, &VmSelector::MoRef(snapshot.vm.clone())).await?;
-            self.remove(&vm, &snapshot.name, &mut swept).await?;
+            match Purpose::of(&snapshot.name) {
+                Some(Purpose::Rollback) => drop(self.roll_back(&vm, &snapshot.name, &mut swept).await?),
+                _ => self.remove(&vm, &snapshot.name, &mut swept).await?,
+            }
         }
         if let Some(disks) = self.disks {
             self.allow_migration(client, disks, owner, &mut swept).await?;
@@ -266,7 +304,8 @@ impl<'a> Sweeper<'a> {
         found: &mut Vec<ForeignSnapshot>,
     ) {
         for tree in trees {
-            let owner = tree.name.strip_prefix(NAME_PREFIX).and_then(|rest| rest.split('-').next());
+            let ours = Purpose::of(&tree.name).and_then(|purpose| tree.name.strip_prefix(purpose.prefix()));
+            let owner = ours.and_then(|rest| rest.split('-').next());
             if let Some(owner) = owner.filter(|owner| is_owner(owner) && *owner != self.journal.owner()) {
                 found.push(ForeignSnapshot {
                     owner: owner.to_owned(),

@@ -104,8 +104,17 @@ async fn a_restore_writes_only_what_differs() {
     world.write(0, 50 * MIB, 4096, 2);
     world.power_off().await;
     let outcome = world.revert(&full.point).await.unwrap();
-    assert_eq!(outcome.disks[0].written, 2 * CHUNK);
-    assert_eq!(outcome.disks[0].verified, 64 * MIB);
+    let disk = &outcome.disks[0];
+    assert!(matches!(disk.decision, Decision::Incremental(_)), "{disk:?}");
+    // The server tells of grains of 64 KiB.
+    assert_eq!((disk.written, disk.skipped, disk.verified), (2 * 65_536, 64 * MIB - 2 * 65_536, 64 * MIB));
+
+    // Tracking has begun anew, so now all of the disk is compared, and whole chunks are written.
+    world.write(0, 3 * MIB, 4096, 3);
+    let outcome = world.revert(&full.point).await.unwrap();
+    let disk = &outcome.disks[0];
+    assert!(matches!(disk.decision, Decision::Full(Reason::TrackingRestarted)), "{disk:?}");
+    assert_eq!((disk.written, disk.verified), (CHUNK, 64 * MIB));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +124,7 @@ async fn after_a_restore_the_next_backup_is_a_full_one() {
     let full = world.full().await.unwrap();
     world.power_off().await;
     let outcome = world.revert(&full.point).await.unwrap();
-    assert_eq!(outcome.tracking_error, None);
+    assert_eq!(outcome.tracking_off, None);
     let next = world.incremental().await.unwrap();
     assert!(
         matches!(next.disks[0].decision, Decision::Full(Reason::TrackingRestarted)),

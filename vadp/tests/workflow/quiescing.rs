@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use vadp::capture::{MachineFile, Part, PartName, Why};
 use vadp::{
     Backup, BackupOutcome, Consistency, Error, ErrorKind, MachineMetadata, Quiesce, QuiescePolicy,
     VssContext, VssSpec,
 };
+use vim_api::DatastorePath;
+use vim_api::types::VirtualMachineConfigSpec;
 use vsphere_sim::FaultRule;
 
 use crate::harness::{MIB, World, story};
@@ -108,5 +111,51 @@ async fn a_machine_without_running_tools() {
     let done = backup(&world, quick(Quiesce::Prefer)).await.unwrap();
     assert_eq!(done.consistency, Consistency::Crash);
     assert!(stored(&done).snapshot_attempts[0].fault.contains("suspended"));
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_vss_says_of_a_windows_guest_is_kept() {
+    let world = World::new(&[8 * MIB]).await;
+    world.power_off().await;
+    let windows =
+        VirtualMachineConfigSpec { guest_id: Some("windows2019srv_64Guest".into()), ..Default::default() };
+    world.vm.vm().reconfig_vm_task(&windows).await.unwrap().wait().await.unwrap();
+    world.vm.vm().power_on_vm_task(None).await.unwrap().wait().await.unwrap();
+    let manifest = |done: &BackupOutcome| -> Part<Option<MachineFile>> { stored(done).parts.vss_manifest };
+    let with_vss = |level| quick(level).vss(VssSpec { context: VssContext::Backup, ..VssSpec::default() });
+
+    let first = backup(&world, with_vss(Quiesce::Require)).await.unwrap();
+    assert!(first.not_captured.is_empty(), "{:?}", first.not_captured);
+    let kept = manifest(&first);
+    let kept = kept.get().unwrap().as_ref().unwrap();
+    assert!(kept.path.ends_with("-vss_manifests1.zip"), "{}", kept.path);
+    assert!(kept.content.0.starts_with(b"PK"), "{:?}", kept.content);
+    let path: DatastorePath = kept.path.parse().unwrap();
+    let gone = world.client.datastore_files("DC0").status(&path).await;
+    assert!(gone.unwrap_err().is_not_found(), "it went with the snapshot");
+    // One of another snapshot, which stays, is not taken for the backup's.
+    let content = vim_api::Upload::sized(6, futures::stream::iter([Ok(bytes::Bytes::from("no zip"))]));
+    world.client.datastore_files("DC0").upload(&path, content).await.unwrap();
+    let second = backup(&world, with_vss(Quiesce::Prefer)).await.unwrap();
+    let kept = manifest(&second);
+    assert!(kept.get().unwrap().as_ref().unwrap().path.ends_with("-vss_manifests2.zip"), "{kept:?}");
+
+    // A server that wrote none of its own: what is found is no archive. Then nothing is found.
+    for reason in ["no whole ZIP archive", "no file of that time like"] {
+        let done = backup(&world, quick(Quiesce::Require)).await.unwrap();
+        let [(PartName::VssManifest, missing)] = &done.not_captured[..] else {
+            panic!("{:?}", done.not_captured)
+        };
+        assert_eq!(missing.why, Why::Failed);
+        assert!(missing.text.contains(reason), "{missing}");
+        let _ = world.client.datastore_files("DC0").delete(&path).await;
+    }
+    let required = Backup::full(&world.vm, &world.repository, &world.vddk, &world.journal)
+        .quiesce(quick(Quiesce::Require))
+        .require([PartName::VssManifest]);
+    assert_eq!(required.run(|_| ()).await.err().unwrap().kind(), ErrorKind::NotCaptured);
+    let done = backup(&world, Quiesce::None.into()).await.unwrap();
+    assert_eq!(manifest(&done), Part::Captured(None), "nobody was asked to come to rest");
     world.assert_clean();
 }

@@ -206,6 +206,13 @@ pub(crate) fn vmsn(machine: &Machine, number: u32) -> Option<DatastorePath> {
     vmx.sibling(&format!("{stem}-Snapshot{number}.vmsn")).ok()
 }
 
+/// The file with what VSS said of a Windows guest, under a name such as hosts give it.
+pub(crate) fn vss_manifest(machine: &Machine, number: u32) -> Option<DatastorePath> {
+    let vmx = machine.vmx()?;
+    let stem = vmx.file_name().strip_suffix(".vmx")?;
+    vmx.sibling(&format!("{stem}-vss_manifests{number}.zip")).ok()
+}
+
 fn kind(name: &str) -> &'static str {
     let data = ["-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk", "-ctk.vmdk"];
     match name.rsplit_once('.').map_or("", |(_, suffix)| suffix) {

@@ -7,6 +7,7 @@ use sim_store::snapshot::{self, NewLink};
 use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 
+use super::vss;
 use crate::chain::{self, Held, HostLink};
 use crate::fault::{Outcome, fault, from_store, not_found};
 use crate::inventory::{machine_ref, moref, vmsn};
@@ -21,6 +22,8 @@ pub(super) struct Wish {
     pub(super) description: String,
     pub(super) memory: bool,
     pub(super) quiesce: bool,
+    /// The guest's VSS is asked to quiesce it, if it has one.
+    pub(super) vss: bool,
 }
 
 /// Takes a snapshot and answers its reference. If any disk fails, all are as before.
@@ -45,6 +48,9 @@ pub(super) fn create(shared: &Shared, id: &str, wish: Wish, progress: &mut Progr
         write_state(shared, &machine, number, "vmsn", &wish.name)?;
         if wish.memory && running {
             write_state(shared, &machine, number, "vmem", &wish.name)?;
+        }
+        if wish.vss && running && vss::is_in(&machine) {
+            vss::write_manifest(shared, &machine, number)?;
         }
         note(shared, &machine, number, wish, &links, &made)
     })
