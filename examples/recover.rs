@@ -166,8 +166,8 @@ async fn main() -> anyhow::Result<()> {
 
 /// The restore point that is named, or the latest of the machine.
 async fn point(repository: &Repository, options: &Options) -> anyhow::Result<RestorePoint> {
-    let name = Some(options.machine.clone());
-    let query = PointQuery { tags: [("name".to_owned(), name)].into(), ..Default::default() };
+    let mut query = PointQuery::default();
+    query.tags.insert("name".to_owned(), Some(options.machine.clone()));
     let found = repository.find(&query).await?;
     let wanted = |id: String| options.point.as_ref().is_none_or(|point| *point == id);
     let found = found.iter().rev().find(|point| wanted(point.id.to_string()));

@@ -7,11 +7,13 @@
 //!                              (complete, or an error)                 (bounded bytes in flight)
 //!
 //! Restore ── plan: disks matched by key and uuid ─► snapshot ─► write what changed or differs ─► read back ─► keep, or undo
+//!
+//! Recover ── plan: place, identity, losses ─► marked machine ─► disk by disk ─► read back ─► NVRAM, late settings ─► whole
 //! ```
 //!
 //! A backup is either visible and complete, or invisible. A snapshot that was taken is removed, or stands in the
 //! [`Journal`], and the next run removes it, even after `kill -9`. A restore reports success only for bytes that it has read
-//! back.
+//! back, and a recovery removes what it could not make whole.
 //!
 //! ```no_run
 //! use vadp::{Backup, Journal, ProtectedVm, Restore, Vddk, VddkCredentials, VmSelector};

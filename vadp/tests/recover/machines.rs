@@ -1,6 +1,7 @@
 //! Whole recoveries.
 
 use vadp::capture::Verdict;
+use vadp::privileges::{REATTACH, RECOVER, role};
 use vadp::recover::{Identity, Provisioning};
 use vadp::{ErrorKind, Verify};
 use vim_api::mo::{Managed, VirtualMachine};
@@ -126,6 +127,29 @@ async fn a_copy_has_what_it_was_made_of_and_nothing_that_must_be_unique() {
     assert_eq!(differences(&scene.was, &config(&scene.world.vm).await, &[]), Vec::<String>::new());
     assert!(bytes_of(&scene.world, VM, &scene.was) == scene.bytes);
     assert!(scene.world.journal.entries().unwrap().is_empty());
+}
+
+/// The simulator refuses each call for which the user has no privilege, and the disk library does the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_privileges_that_we_name_suffice() {
+    let password = secrecy::SecretString::from("a password");
+    let privileges = role(&[RECOVER, REATTACH]);
+    let user = "recovery@vsphere.local";
+    let mut scene = Scene::built(|builder| {
+        builder.add_role("recovery", &privileges).add_user(user, password.clone(), "recovery")
+    })
+    .await;
+    scene.world.log_in_as(user, &password).await;
+    let done = match scene.run(scene.copy()).await {
+        Ok(done) => done,
+        Err(error) => panic!("{}", story(&error)),
+    };
+    assert_eq!(done.warnings, Vec::<String>::new());
+    assert!(bytes_of(&scene.world, COPY, &config(&done.vm).await) == scene.bytes);
+    // What fails is removed with them as well.
+    scene.world.fault(vsphere_sim::FaultRule::call("ReconfigVM_Task", "InvalidVmConfig").times(2, 1));
+    let error = scene.run(scene.copy().name("another (copy)")).await.err().unwrap();
+    assert!(!story(&error).contains("sweep"), "{}", story(&error));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,8 +114,13 @@ pub(crate) fn bytes_of(
 
 impl Scene {
     pub(crate) async fn new() -> Self {
+        Self::built(|builder| builder).await
+    }
+
+    /// The same with more about the server.
+    pub(crate) async fn built(more: impl FnOnce(vsphere_sim::Builder) -> vsphere_sim::Builder) -> Self {
         let topology = Topology { datastores: 2, networks: 2, folders: 1, ..Default::default() };
-        let world = World::built(&[8 * MIB], |builder| builder.topology(topology)).await;
+        let world = World::built(&[8 * MIB], |builder| more(builder.topology(topology))).await;
         let vm = world.vm.vm();
         world.power_off().await;
         let property = t::VAppPropertySpec {
