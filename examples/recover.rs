@@ -121,7 +121,10 @@ async fn main() -> anyhow::Result<()> {
         }
         (None, None) => bail!("say with --repository where it is"),
     };
-    if connection.sim.is_some() {
+    if let Some(sim) = &connection.sim {
+        let guest = sim.vm(&options.machine)?;
+        let key = guest.disks()?.first().context("the machine has no disk")?.key;
+        guest.with_live_disk(key, |disk| disk.write_at(1 << 20, &[0x5a; 100 << 10]))??;
         let vm = ProtectedVm::resolve(client, &VmSelector::Name(options.machine.clone())).await?;
         Backup::full(&vm, &repository, &vddk, &journal).run(|_| ()).await?;
         // The machine is there yet.

@@ -74,17 +74,18 @@ pub(crate) async fn remove(
     }
     let mut removed = Vec::new();
     for found in marked(client, |other| other == mark).await? {
-        destroy(client, &found).await?;
+        destroy(client, &found.vm, &found.name).await?;
         removed.push(found.name);
     }
     Ok(removed)
 }
 
-async fn destroy(client: &Client, found: &Marked) -> Result<(), Error> {
-    let context = || format!("removing the half-made machine {}", found.name);
-    let vm: VirtualMachine = client.bind(&found.vm);
+/// Removes a half-made machine with its disks, unless somebody has switched it on.
+pub(super) async fn destroy(client: &Client, vm: &MoRef<VirtualMachine>, name: &str) -> Result<(), Error> {
+    let context = || format!("removing the half-made machine {name}");
+    let vm: VirtualMachine = client.bind(vm);
     let tasks = vm.get(VirtualMachine::RECENT_TASK).await.map_err(|e| Error::api(context(), e))?;
-    wait_for(client, tasks.unwrap_or_default(), &found.name).await?;
+    wait_for(client, tasks.unwrap_or_default(), name).await?;
     let runtime = vm.require(VirtualMachine::RUNTIME).await.map_err(|e| Error::api(context(), e))?;
     if runtime.power_state != VirtualMachinePowerState::PoweredOff {
         let text = format!("{}: somebody has switched it on: switch it off, or clear {MARK}", context());
@@ -96,6 +97,6 @@ async fn destroy(client: &Client, found: &Marked) -> Result<(), Error> {
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(Error::api(context(), error)),
     }
-    tracing::warn!(machine = %found.name, "removed a machine that was half made");
+    tracing::warn!(machine = name, "removed a machine that was half made");
     Ok(())
 }

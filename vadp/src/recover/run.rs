@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use vim_api::Upload;
-use vim_api::mo::Folder;
+use vim_api::mo::{Folder, Managed};
 use vim_api::types::VirtualMachineConfigInfo;
 
 use super::after;
@@ -154,7 +154,14 @@ impl RecoverPlan<'_> {
             folder.create_vm_task(self.machine.create_spec(), &self.site.pool, host).await?.wait().await
         };
         let made = made.await.map_err(|e| Error::api(context(), e))?;
-        ProtectedVm::resolve(client, &VmSelector::MoRef(made)).await
+        let vm = ProtectedVm::resolve(client, &VmSelector::MoRef(made)).await?;
+        // Nobody would find it without.
+        if mark_of(&vm.config().await?.extra_config) != Some(self.mark.as_str()) {
+            half_made::destroy(client, &vm.vm().moref(), name).await?;
+            let text = format!("{}: the server does not keep its extra configuration", context());
+            return Err(Error::new(ErrorKind::NotEligible, text));
+        }
+        Ok(vm)
     }
 
     /// Adds a disk, and reads what the server has made of it.
@@ -229,16 +236,13 @@ impl RecoverPlan<'_> {
     async fn finish(&self, vm: &ProtectedVm) -> Result<(), Error> {
         let spec = self.machine.late_spec(&vm.config().await?);
         let finished = async { vm.vm().reconfig_vm_task(&spec).await?.wait().await }.await;
-        // It is whole or it is not, and the mark says which, also when the answer was lost.
-        match (finished, mark_of(&vm.config().await?.extra_config).is_none()) {
-            (_, true) => Ok(()),
-            (Err(error), false) => {
-                Err(Error::api(format!("setting what is set last on {}", vm.name()), error))
-            }
-            (Ok(()), false) => {
-                let text = format!("the server has not set what is set last on {}", vm.name());
-                Err(Error::new(ErrorKind::OutcomeUnknown, text))
-            }
+        let Err(error) = finished else { return Ok(()) };
+        let error = Error::api(format!("setting what is set last on {}", vm.name()), error);
+        // It is whole or it is not, and the mark says which when the answer was lost.
+        let is_lost = error.kind() == ErrorKind::OutcomeUnknown;
+        if is_lost && mark_of(&vm.config().await?.extra_config).is_none() {
+            return Ok(());
         }
+        Err(error)
     }
 }
