@@ -178,11 +178,14 @@ async fn point(repository: &Repository, options: &Options) -> anyhow::Result<Res
     Ok(repository.point(found.id).await?)
 }
 
+/// Says one thing of a recovery.
+type Say<'a> = fn(Recover<'a>, String) -> Recover<'a>;
+
 fn describe<'a>(options: &Options, mut recover: Recover<'a>) -> anyhow::Result<Recover<'a>> {
     if options.copy {
         recover = recover.identity(Identity::Copy);
     }
-    let named: [(&Option<String>, fn(Recover<'a>, String) -> Recover<'a>); 6] = [
+    let named: [(&Option<String>, Say<'a>); 6] = [
         (&options.name, |recover, name| recover.name(name)),
         (&options.folder, |recover, path| recover.folder(path)),
         (&options.pool, |recover, path| recover.pool(path)),
