@@ -61,7 +61,7 @@ impl Repository {
                     let Chunk::Data(bytes) = from.read_chunk(chunk).await? else { return Ok(None) };
                     let encode = move |shared: &crate::repository::Shared| {
                         let plain = crate::format::bytes::u32_of(bytes.len())?;
-                        let (encoding, bytes) = shared.codec.encode(&bytes)?;
+                        let (encoding, bytes) = shared.codec.encode(&bytes, &shared.buffers)?;
                         Ok(ExportChunk { disk: number, chunk, encoding, plain, bytes })
                     };
                     shared.compute(encode).await.map(Some)

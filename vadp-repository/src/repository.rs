@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::buffers::Buffers;
 use crate::codec::Codec;
@@ -344,20 +345,27 @@ impl Shared {
         Ok(ObjectHeader { kind, epoch, repository, salt: random()? })
     }
 
-    /// Runs processor work on one of a bounded number of threads.
+    /// Runs processor work on one of a bounded number of threads. Whether somebody polls the future or not, its turn passes: a caller that
+    /// waits for one of many, and meanwhile for something else, would otherwise hold up everybody behind it.
     pub(crate) async fn compute<T, F>(self: &Arc<Self>, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Self) -> Result<T> + Send + 'static,
     {
-        let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(closed)?;
         let shared = Arc::clone(self);
-        blocking(move || {
-            // The permit lives as long as the work, even when nobody waits for it any more.
-            let _permit = permit;
-            work(&shared)
-        })
-        .await
+        // What is dropped while it waits for its turn is given up.
+        let mut turn = JoinSet::new();
+        turn.spawn(async move {
+            let permit = Arc::clone(&shared.workers).acquire_owned().await.map_err(closed)?;
+            blocking(move || {
+                // The permit lives as long as the work, even when nobody waits for it any more.
+                let _permit = permit;
+                work(&shared)
+            })
+            .await
+        });
+        let done = turn.join_next().await.map(|done| done.map_err(stopped)?);
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "processor work was never begun")))
     }
 }
 
@@ -367,9 +375,11 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(|source| {
-        Error::new(ErrorKind::Internal, "a worker thread was stopped before its end").with_source(source)
-    })?
+    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}
+
+fn stopped(source: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "a worker thread was stopped before its end").with_source(source)
 }
 
 pub(crate) fn closed(source: tokio::sync::AcquireError) -> Error {

@@ -86,7 +86,8 @@ impl Fixed {
             false => (ObjectKind::DataPack, Content::Data),
         };
         let keyring = self.keyring();
-        let mut pack = PackBuilder::new(PackId::from_bytes(self.object), self.header(kind), &keyring, 0)?;
+        let mut pack =
+            PackBuilder::new(PackId::from_bytes(self.object), self.header(kind), &keyring, Vec::new())?;
         let mut ids = Vec::new();
         for (plain, frame) in chunks {
             let id = keyring.digests().id(content, plain);
@@ -99,7 +100,7 @@ impl Fixed {
             ids.push(*id.as_bytes());
         }
         let (record, object) = pack.finish()?;
-        Ok(FixedPack { object: object.to_vec(), chunks: ids, record })
+        Ok(FixedPack { object, chunks: ids, record })
     }
 
     /// A map page with these chunks in its first slots.

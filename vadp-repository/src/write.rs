@@ -3,6 +3,7 @@
 mod baseline;
 mod disk;
 mod packer;
+mod pages;
 mod point;
 mod receipt;
 mod run;

@@ -1,4 +1,4 @@
-//! `cargo xtask campaign fuzz | disks | cbt | kills | repository | backup | restore | generations`: runs the fuzz targets for a bounded time,
+//! `cargo xtask campaign fuzz | disks | files | cbt | kills | repository | backup | restore | generations`: runs the fuzz targets for a bounded time,
 //! the properties of disks, of changed block tracking, of prunes or of backups on many cases, or the simulator, backups or restores until they
 //! are killed many times, from a seed that is printed.
 //!
@@ -68,6 +68,25 @@ pub(crate) fn disks(cases: u32, seed: Option<u32>) -> anyhow::Result<()> {
         "a property does not hold (seed {seed}); write a test of its own for it with the fix"
     );
     println!("campaign disks: found nothing");
+    Ok(())
+}
+
+/// Changes bytes of images of each file system that many times: an error or an answer, in the end.
+pub(crate) fn files(variants: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign files: seed {seed}, {variants} variants of each image");
+    let status = Command::new("cargo")
+        .args(["test", "--quiet", "--release", "-p", "vadp-files", "--test", "corrupt", "--", "--nocapture"])
+        .current_dir(workspace::root()?)
+        .env("FILES_VARIANTS", variants.to_string())
+        .env("FILES_SEED", seed.to_string())
+        .status()
+        .context("cannot run cargo, which runs the tests")?;
+    ensure!(
+        status.success(),
+        "a changed image was answered wrong (seed {seed}); write a test of its own for it with the fix"
+    );
+    println!("campaign files: found nothing");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The workspace's own chores: regenerate what is generated, and hold the house rules.
 //!
 //! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask field-tables`, `cargo xtask campaign
-//! fuzz | disks | cbt | kills | repository`, `cargo xtask tidy`, `cargo xtask vddk-check DIR`.
+//! fuzz | disks | files | cbt | kills | repository`, `cargo xtask tidy`, `cargo xtask vddk-check DIR`.
 #![forbid(unsafe_code)]
 
 mod bindings;
@@ -83,6 +83,15 @@ enum Search {
         /// Cases of each property.
         #[arg(long, default_value_t = 5000)]
         cases: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
+    /// Images of file systems with some bytes changed (vadp-files/tests/corrupt.rs).
+    Files {
+        /// Variants of each image.
+        #[arg(long, default_value_t = 10_000)]
+        variants: u32,
         /// Repeat the run that printed this seed.
         #[arg(long)]
         seed: Option<u32>,
@@ -172,6 +181,7 @@ fn main() -> ExitCode {
         }
         Chore::Campaign { search: Search::Cbt { cases, seed } } => campaign::cbt(cases, seed),
         Chore::Campaign { search: Search::Disks { cases, seed } } => campaign::disks(cases, seed),
+        Chore::Campaign { search: Search::Files { variants, seed } } => campaign::files(variants, seed),
         Chore::Campaign { search: Search::Kills { count, qemu, seed } } => campaign::kills(count, qemu, seed),
         Chore::Campaign { search: Search::Repository { lives, crashes, kills, seed } } => {
             campaign::repository(lives, crashes, kills, seed)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -60,16 +60,18 @@ pub(crate) async fn ingest(
 ) -> Result<(Duration, DiskSummary), Failure> {
     let file = Arc::new(File::open(image)?);
     let capacity_bytes = file.metadata()?.len();
+    let idle = Idle::default();
     let began = Instant::now();
     let writer = repository.begin(PointDraft::new(machine()?)).await?;
     let mut disk = writer.disk(DiskSpec { key: "disk".to_owned(), capacity_bytes }, None)?;
     let reads = (0..disk.chunk_count()).map(|chunk| {
-        let file = Arc::clone(&file);
+        let (file, idle) = (Arc::clone(&file), Arc::clone(&idle));
         let length = (capacity_bytes - chunk * CHUNK as u64).min(CHUNK as u64) as usize;
         let read = tokio::task::spawn_blocking(move || -> std::io::Result<Bytes> {
-            let mut bytes = vec![0; length];
-            file.read_exact_at(&mut bytes, chunk * CHUNK as u64)?;
-            Ok(bytes.into())
+            let bytes = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut buffer = Buffer { bytes: bytes.unwrap_or_else(|| vec![0; CHUNK]), idle };
+            file.read_exact_at(&mut buffer.bytes[..length], chunk * CHUNK as u64)?;
+            Ok(Bytes::from_owner(buffer).slice(..length))
         });
         async move { Ok::<_, Failure>((chunk, read.await??)) }
     });
@@ -80,6 +82,28 @@ pub(crate) async fn ingest(
     let summary = disk.finish().await?;
     writer.commit(Bytes::new(), BTreeMap::new()).await?;
     Ok((began.elapsed(), summary))
+}
+
+/// Buffers that nobody uses now.
+type Idle = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer that comes back, as a program's own do that reads terabytes.
+struct Buffer {
+    bytes: Vec<u8>,
+    idle: Idle,
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
 }
 
 /// Restores the last image into a new file, which has holes where there are zeros.

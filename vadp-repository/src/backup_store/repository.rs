@@ -99,7 +99,7 @@ impl ChunkSink for DiskWriter {
     }
 
     fn resume<'a>(&'a mut self, receipt: &'a Bytes) -> StoreFuture<'a, Vec<u64>> {
-        Box::pin(async move { Ok(DiskWriter::resume(self, receipt)) })
+        Box::pin(DiskWriter::resume(self, receipt))
     }
 
     fn finish(self: Box<Self>) -> StoreFuture<'static, DiskSummary> {

@@ -135,10 +135,10 @@ impl PackBuilder {
         pack: PackId,
         header: ObjectHeader,
         keyring: &Keyring,
-        capacity: usize,
+        mut buffer: Vec<u8>,
     ) -> Result<Self> {
         let key = keyring.object_key(&header, pack.as_bytes())?;
-        let mut buffer = Vec::with_capacity(capacity);
+        buffer.clear();
         buffer.extend_from_slice(&header.to_bytes());
         Ok(Self { pack, header, key, buffer, entries: Vec::new() })
     }
@@ -162,7 +162,7 @@ impl PackBuilder {
     }
 
     /// Adds trailer and footer; gives the object.
-    pub(crate) fn finish(mut self) -> Result<(PackRecord, Bytes)> {
+    pub(crate) fn finish(mut self) -> Result<(PackRecord, Vec<u8>)> {
         let mut trailer = ByteWriter::with_capacity(4 + self.entries.len() * PackEntry::BYTES);
         trailer.count(self.entries.len())?;
         self.entries.iter().for_each(|entry| entry.write(&mut trailer));
@@ -179,7 +179,7 @@ impl PackBuilder {
             size: u64::from(u32_of(self.buffer.len())?),
             entries: self.entries,
         };
-        Ok((record, Bytes::from(self.buffer)))
+        Ok((record, self.buffer))
     }
 }
 

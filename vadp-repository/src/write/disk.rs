@@ -1,27 +1,28 @@
 //! Writing one disk of a restore point.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
+use super::pages::Pages;
 use super::point::{DiskSlots, FinishedDisk};
 use super::receipt::Receipt;
 use super::run::{Run, Stored};
 use crate::crypto::Content;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::page::{MapPage, PAGE_SLOTS};
-use crate::geometry::{Geometry, page_and_slot};
+use crate::geometry::Geometry;
 use crate::ids::ChunkId;
 use crate::read::DiskMap;
 use crate::repository::closed;
 use crate::summary::DiskSummary;
 
 /// Parent pages that are read at a time.
-const READ_AHEAD: usize = 8;
+pub(super) const READ_AHEAD: usize = 8;
+
+/// Chunks that a receipt has at most, so that a caller who wants none pays no more than 2.6 MB for that.
+const MOST_IN_RECEIPT: usize = 1 << 16;
 
 /// Which disk is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +35,9 @@ pub struct DiskSpec {
 
 /// Writes one disk. Chunks may be put in any order, each at most once; what is not put is as in the parent, or zero without one.
 ///
-/// Dropping it before [`finish`](Self::finish) has returned makes the commit of its point impossible. Memory: 33 KiB for each
-/// page (1,024 chunks) in which a chunk was put.
+/// Dropping it before [`finish`](Self::finish) has returned makes the commit of its point impossible. Memory: some MiB, and 200 bytes for each
+/// page (1,024 chunks) in which a chunk was put, as long as chunks come in rising order, give or take a few thousand. Of those that come behind
+/// the others each page takes 33 KiB.
 pub struct DiskWriter {
     run: Arc<Run>,
     slots: Arc<DiskSlots>,
@@ -43,18 +45,12 @@ pub struct DiskWriter {
     spec: DiskSpec,
     geometry: Geometry,
     parent: Option<DiskMap>,
-    edits: BTreeMap<u32, PageEdit>,
+    pages: Pages,
+    /// What was put since the last receipt.
+    unreceipted: Vec<(u64, ChunkId)>,
     tasks: JoinSet<Result<(u64, Stored)>>,
     summary: DiskSummary,
     finished: bool,
-}
-
-/// What was put into a page.
-struct PageEdit {
-    page: MapPage,
-    put: [u64; PAGE_SLOTS / 64],
-    /// Which of them stand in a receipt.
-    receipted: [u64; PAGE_SLOTS / 64],
 }
 
 impl DiskWriter {
@@ -66,8 +62,21 @@ impl DiskWriter {
         geometry: Geometry,
         parent: Option<DiskMap>,
     ) -> Self {
-        let (edits, tasks, summary) = (BTreeMap::new(), JoinSet::new(), DiskSummary::default());
-        Self { run, slots, number, spec, geometry, parent, edits, tasks, summary, finished: false }
+        let (pages, tasks, summary) = (Pages::default(), JoinSet::new(), DiskSummary::default());
+        let unreceipted = Vec::new();
+        Self {
+            run,
+            slots,
+            number,
+            spec,
+            geometry,
+            parent,
+            pages,
+            unreceipted,
+            tasks,
+            summary,
+            finished: false,
+        }
     }
 
     /// Bytes of a chunk; the last chunk may be shorter.
@@ -97,13 +106,15 @@ impl DiskWriter {
         while let Some(done) = self.tasks.try_join_next() {
             self.note(done)?;
         }
-        self.mark(chunk)?;
+        self.close_pages().await?;
         // Chunks have at most 4 MiB, and the budget is never smaller.
         let permits = u32::try_from(length).unwrap_or(u32::MAX);
         let budget = Arc::clone(&self.run.shared.in_flight);
         let permit = budget.acquire_many_owned(permits).await.map_err(closed)?;
+        self.mark(chunk)?;
         self.summary.read_chunks += 1;
         self.summary.read_bytes += length as u64;
+        self.pages.begin(chunk);
         let run = Arc::clone(&self.run);
         self.tasks.spawn(async move {
             let _permit = permit;
@@ -119,13 +130,15 @@ impl DiskWriter {
     pub fn put_zero(&mut self, chunk: u64) -> Result<()> {
         let length = self.geometry.len_of(chunk)?;
         self.mark(chunk)?;
+        self.is_now(chunk, ChunkId::ZERO);
         self.summary.zero_chunks += 1;
         self.summary.zero_bytes += length as u64;
         Ok(())
     }
 
     /// Stores the chunks on their way, and gives a proof of what was put since the last receipt, which [`resume`](Self::resume) takes: 40
-    /// bytes a chunk. It holds keyed digests and no content.
+    /// bytes a chunk, and of the first 65,536 chunks alone. It holds keyed digests and no content. What was resumed stands in the receipt that it
+    /// was resumed by.
     ///
     /// # Errors
     /// Those of storing, which are final for the point.
@@ -135,18 +148,18 @@ impl DiskWriter {
         }
         self.run.checkpoint().await.inspect_err(|error| self.run.fail(error.to_string()))?;
         let mut receipt = Receipt::new(&self.run.shared, self.geometry);
-        for (page, edit) in &mut self.edits {
-            let first = u64::from(*page) * PAGE_SLOTS as u64;
-            for slot in edit.take_unreceipted() {
-                receipt.add(first + slot as u64, edit.page.get(slot));
-            }
+        for (chunk, id) in self.unreceipted.drain(..) {
+            receipt.add(chunk, id);
         }
         Ok(receipt.finish())
     }
 
     /// Puts what a receipt proves, as far as the repository still has it, and gives the chunks, which stay out of the counters of
     /// what was read. A receipt that is damaged, or of another repository or size of disk, proves nothing.
-    pub fn resume(&mut self, receipt: &[u8]) -> Vec<u64> {
+    ///
+    /// # Errors
+    /// Those of storing pages of the map, which are final for the point.
+    pub async fn resume(&mut self, receipt: &[u8]) -> Result<Vec<u64>> {
         let mut resumed = Vec::new();
         for (chunk, id) in Receipt::parse(receipt, &self.run.shared, self.geometry) {
             let Ok(length) = self.geometry.len_of(chunk) else { continue };
@@ -154,10 +167,7 @@ impl DiskWriter {
             if !(id.is_zero() || stored()) || self.mark(chunk).is_err() {
                 continue;
             }
-            let (page, slot) = page_and_slot(chunk);
-            if let Some(edit) = self.edits.get_mut(&page) {
-                edit.page.set(slot, id);
-            }
+            self.pages.set(chunk, id);
             let summary = &mut self.summary;
             let (chunks, bytes) = match id.is_zero() {
                 true => (&mut summary.zero_chunks, &mut summary.zero_bytes),
@@ -166,7 +176,8 @@ impl DiskWriter {
             (*chunks, *bytes) = (*chunks + 1, *bytes + length as u64);
             resumed.push(chunk);
         }
-        resumed
+        self.close_pages().await?;
+        Ok(resumed)
     }
 
     /// Waits for the chunks on their way, and stores the map.
@@ -178,8 +189,9 @@ impl DiskWriter {
         while let Some(done) = self.tasks.join_next().await {
             self.note(done)?;
         }
-        let edits = std::mem::take(&mut self.edits);
-        let pages = self.store_pages(edits).await?;
+        let pages = std::mem::take(&mut self.pages);
+        let (pages, inherited) = pages.close_all(&self.run, self.geometry, self.parent.as_ref()).await?;
+        self.summary.inherited_chunks = inherited;
         let (capacity, counters) = (self.geometry.capacity(), self.summary.to_counters());
         let parent = self.parent.as_ref().map(DiskMap::point);
         self.slots.fill(self.number, FinishedDisk { capacity, parent, counters, pages });
@@ -187,12 +199,24 @@ impl DiskWriter {
         Ok(self.summary)
     }
 
+    /// Stores pages that are complete, if too many are open.
+    async fn close_pages(&mut self) -> Result<()> {
+        let closed = self.pages.close_some(&self.run, self.geometry, self.parent.as_ref()).await;
+        closed.inspect_err(|error| self.run.fail(error.to_string()))
+    }
+
     fn mark(&mut self, chunk: u64) -> Result<()> {
-        let (page, slot) = page_and_slot(chunk);
-        let edit = self.edits.entry(page).or_insert_with(PageEdit::new);
-        match edit.mark(slot) {
+        match self.pages.mark(chunk) {
             true => Ok(()),
             false => Err(Error::invalid(format!("chunk {chunk} of disk {:?} was put twice", self.spec.key))),
+        }
+    }
+
+    /// Notes what a chunk that was marked is.
+    fn is_now(&mut self, chunk: u64, id: ChunkId) {
+        self.pages.set(chunk, id);
+        if self.unreceipted.len() < MOST_IN_RECEIPT {
+            self.unreceipted.push((chunk, id));
         }
     }
 
@@ -207,7 +231,7 @@ impl DiskWriter {
             Stored::Zero => {
                 summary.zero_chunks += 1;
                 summary.zero_bytes += length;
-                return Ok(());
+                ChunkId::ZERO
             }
             Stored::New(id, stored) => {
                 summary.new_chunks += 1;
@@ -221,44 +245,9 @@ impl DiskWriter {
                 id
             }
         };
-        let (page, slot) = page_and_slot(chunk);
-        if let Some(edit) = self.edits.get_mut(&page) {
-            edit.page.set(slot, id);
-        }
+        self.pages.end(chunk);
+        self.is_now(chunk, id);
         Ok(())
-    }
-
-    /// Gives the ids of all pages of the disk.
-    async fn store_pages(&mut self, mut edits: BTreeMap<u32, PageEdit>) -> Result<Vec<ChunkId>> {
-        let mut pages = vec![ChunkId::ZERO; self.geometry.pages() as usize];
-        let parent = self.parent.clone();
-        let (parent, run, geometry) = (parent.as_ref(), &self.run, self.geometry);
-        // Every page is looked at, also those without edits: a chunk that the parent names and the repository lost must not be
-        // handed on from point to point.
-        let inputs = (0..geometry.pages()).map(|number| (number, edits.remove(&number)));
-        let inputs = inputs.filter(|(number, edit)| {
-            edit.is_some() || parent.is_some_and(|parent| !parent.page_id(*number).is_zero())
-        });
-        let merged = futures::stream::iter(inputs).map(|(number, edit)| async move {
-            let (page, inherited) = merge(run, geometry, parent, number, edit).await?;
-            Ok::<_, Error>((number, page, inherited))
-        });
-        let mut merged = merged.buffered(READ_AHEAD);
-        while let Some((number, page, inherited)) = merged.try_next().await? {
-            self.summary.inherited_chunks += inherited;
-            let id = match page {
-                Merged::Zero => ChunkId::ZERO,
-                Merged::Unchanged(id) => id,
-                Merged::Changed(page) => match run.store(Content::Page, page.to_bytes().into()).await? {
-                    Stored::Zero => ChunkId::ZERO,
-                    Stored::Known(id) | Stored::New(id, _) => id,
-                },
-            };
-            if let Some(place) = pages.get_mut(number as usize) {
-                *place = id;
-            }
-        }
-        Ok(pages)
     }
 }
 
@@ -277,83 +266,4 @@ impl fmt::Debug for DiskWriter {
             .field("parent", &self.parent)
             .finish_non_exhaustive()
     }
-}
-
-impl PageEdit {
-    fn new() -> Self {
-        Self { page: MapPage::zero(), put: [0; PAGE_SLOTS / 64], receipted: [0; PAGE_SLOTS / 64] }
-    }
-
-    /// Marks a slot as put; `false` when it was before.
-    fn mark(&mut self, slot: usize) -> bool {
-        let (word, bit) = (&mut self.put[slot / 64], 1_u64 << (slot % 64));
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    }
-
-    /// The slots that were put and stand in no receipt; now they do.
-    fn take_unreceipted(&mut self) -> Vec<usize> {
-        let slots = (0..PAGE_SLOTS).filter(|&slot| {
-            let word = self.put[slot / 64] & !self.receipted[slot / 64];
-            word & 1 << (slot % 64) != 0
-        });
-        let slots = slots.collect();
-        self.receipted = self.put;
-        slots
-    }
-
-    fn has(&self, slot: usize) -> bool {
-        self.put[slot / 64] & 1 << (slot % 64) != 0
-    }
-}
-
-enum Merged {
-    Zero,
-    Unchanged(ChunkId),
-    Changed(MapPage),
-}
-
-/// Lays what was put over the parent's page. Every chunk taken from the parent is looked up in the index.
-async fn merge(
-    run: &Run,
-    geometry: Geometry,
-    parent: Option<&DiskMap>,
-    number: u32,
-    edit: Option<PageEdit>,
-) -> Result<(Merged, u64)> {
-    let base = match parent {
-        Some(parent) => parent.page(number).await?,
-        None => None,
-    };
-    let mut merged = edit.as_ref().map_or_else(MapPage::zero, |edit| edit.page.clone());
-    let mut inherited = 0;
-    if let (Some(parent), Some(base)) = (parent, &base) {
-        for slot in (0..PAGE_SLOTS).filter(|&slot| !edit.as_ref().is_some_and(|edit| edit.has(slot))) {
-            let id = base.get(slot);
-            if id.is_zero() {
-                continue;
-            }
-            let chunk = u64::from(number) * PAGE_SLOTS as u64 + slot as u64;
-            let at_disk = |error: Error| match parent.geometry().bytes_of(chunk) {
-                Ok(range) => error.at_disk(parent.disk(), range),
-                Err(_) => error,
-            };
-            let place = run.reuse(Content::Data, id).map_err(at_disk)?;
-            if place.entry.plain as usize != geometry.len_of(chunk)? {
-                return Err(Error::invalid(format!(
-                    "chunk {chunk} was the shorter last chunk of the parent: the disk has grown, so it must be put"
-                )));
-            }
-            merged.set(slot, id);
-            inherited += 1;
-        }
-        if **base == merged {
-            let id = parent.page_id(number);
-            run.reuse(Content::Page, id)
-                .map_err(|error| error.at_disk(parent.disk(), geometry.bytes_of_page(number)))?;
-            return Ok((Merged::Unchanged(id), inherited));
-        }
-    }
-    Ok((if merged.is_zero() { Merged::Zero } else { Merged::Changed(merged) }, inherited))
 }

@@ -1,7 +1,8 @@
 //! Fills packs, one at a time, and hands the full ones to the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -68,19 +69,54 @@ pub(crate) fn full_pack_bytes(shared: &Shared, content: Content) -> usize {
     }
 }
 
+/// The buffer of a pack that was stored, for the next one: to take new memory from the system costs as much as to encipher what goes
+/// into it.
+type Spare = Arc<std::sync::Mutex<Vec<u8>>>;
+
+/// A pack that is being stored. Its buffer comes back when the store has done with it.
+struct Lent {
+    bytes: Vec<u8>,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        *lock(&self.spare) = bytes;
+    }
+}
+
+fn lock(spare: &Spare) -> MutexGuard<'_, Vec<u8>> {
+    spare.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Packs of one kind: one is filled while the one before is stored. When that takes longer, appends wait: memory is bounded to two pack
 /// buffers, and to the bytes in flight that the limits allow.
 struct Packer {
     kind: ObjectKind,
     target: usize,
     open: Option<Box<PackBuilder>>,
+    spare: Spare,
     /// At most one. What is dropped is broken off.
     storing: JoinSet<Result<PackRecord>>,
 }
 
 impl Packer {
     fn new(kind: ObjectKind, target: usize) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { kind, target, open: None, storing: JoinSet::new() }))
+        Arc::new(Mutex::new(Self {
+            kind,
+            target,
+            open: None,
+            spare: Spare::default(),
+            storing: JoinSet::new(),
+        }))
     }
 
     /// Seals a chunk into the open pack. Gives the bytes it takes there, and the record of a pack that has been stored meanwhile. The
@@ -113,12 +149,12 @@ impl Packer {
             None => {
                 let id = PackId::from_bytes(random()?);
                 let header = shared.new_header(self.kind)?;
+                let mut buffer = std::mem::take(&mut *lock(&self.spare));
                 // Data packs get full, so their buffer is made once; page packs are mostly small and grow.
-                let capacity = match self.kind {
-                    ObjectKind::DataPack => self.target.saturating_add(*CHUNK_SIZES.end() as usize),
-                    _ => 0,
-                };
-                Box::new(PackBuilder::new(id, header, &shared.keyring(), capacity)?)
+                if self.kind == ObjectKind::DataPack {
+                    buffer.reserve(self.target.saturating_add(*CHUNK_SIZES.end() as usize));
+                }
+                Box::new(PackBuilder::new(id, header, &shared.keyring(), buffer)?)
             }
         };
         Ok(self.open.insert(pack))
@@ -128,9 +164,10 @@ impl Packer {
     async fn close(&mut self, shared: &Arc<Shared>) -> Result<Option<PackRecord>> {
         let before = self.stored().await?;
         if let Some(pack) = self.open.take() {
-            let shared = Arc::clone(shared);
+            let (shared, spare) = (Arc::clone(shared), Arc::clone(&self.spare));
             self.storing.spawn(async move {
-                let (record, object) = blocking(move || pack.finish()).await?;
+                let (record, bytes) = blocking(move || pack.finish()).await?;
+                let object = Bytes::from_owner(Lent { bytes, spare });
                 shared.store.create(&pack_name(record.pack)?, object).await?;
                 Ok(record)
             });

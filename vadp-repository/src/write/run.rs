@@ -91,7 +91,7 @@ impl Run {
         if self.claim(content, id)? {
             return Ok(Prepared::Done(Stored::Known(id)));
         }
-        let (encoding, bytes) = self.shared.codec.encode(plain)?;
+        let (encoding, bytes) = self.shared.codec.encode(plain, &self.shared.buffers)?;
         Ok(Prepared::New(Encoded { id, plain: u32_of(plain.len())?, encoding, bytes }))
     }
 

@@ -230,11 +230,14 @@ async fn a_damaged_repository_is_not_pruned() {
         assert_eq!(count(&damaged, "packs"), count(&store, "packs"));
     }
     for pack in names.iter().filter(|name| name.starts_with("packs/")) {
-        let damaged = Arc::new(store.fork());
-        damaged.tamper(pack, |_| None);
-        damaged.advance(GRACE * 2);
-        let error = prune(&damaged, options(|_| {})).await.unwrap_err();
-        assert!(error.is_damage(), "{error}");
+        // Missing, or cut: either way what is in it is in no whole pack.
+        for cut in [false, true] {
+            let damaged = Arc::new(store.fork());
+            damaged.tamper(pack, |bytes| bytes.filter(|_| cut).map(|bytes| bytes.slice(..bytes.len() - 1)));
+            damaged.advance(GRACE * 2);
+            let error = prune(&damaged, options(|_| {})).await.unwrap_err();
+            assert!(error.is_damage(), "{error}");
+        }
     }
     // A point that is lost can be given up by name; then the rest can be pruned.
     store.tamper(&format!("points/{first}"), flip);
@@ -311,6 +314,161 @@ async fn an_index_that_is_too_large_to_be_held_at_once_is_written_in_parts() {
     assert!(report.is_ok() && report.leftovers.unneeded_chunks == 0, "{report}");
     assert_eq!((report.points, report.chunks), (40, before.chunks));
     assert_eq!(verify_all(&repo).await.len(), 40);
+}
+
+#[tokio::test]
+async fn a_prune_that_dies_between_the_parts_of_an_index_loses_nothing() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    for time in 1..=30 {
+        back_up(&repo, "web", &[time as u8, time as u8 + 100, 0, 0, 0, 0], time).await.unwrap();
+    }
+    let careful = || options(|options| options.merge_from = 0);
+    let mut plan = FaultPlan::default();
+    plan.crash_at = Some(u64::MAX);
+    let counting = Arc::new(FaultStore::new(Arc::new(store.fork()), plan));
+    let planned = open(&counting).await.unwrap().plan_prune(careful()).await.unwrap();
+    let first = counting.operations();
+    planned.apply().await.unwrap();
+    let (mut most, mut least) = (0, usize::MAX);
+    for crash_at in first..counting.operations() {
+        let store = Arc::new(store.fork());
+        plan.crash_at = Some(crash_at + 1);
+        let faulty = Arc::new(FaultStore::new(Arc::clone(&store), plan));
+        tokio::select! {
+            _ = prune(&faulty, careful()) => {}
+            () = faulty.crashed() => {}
+        }
+        (most, least) = (most.max(count(&store, "index")), least.min(count(&store, "index")));
+        let report = open(&store).await.unwrap().check(CheckDepth::Quick).await.unwrap();
+        assert!(report.is_ok(), "crash at {crash_at}: {report}");
+        assert_eq!((report.points, report.chunks), (30, 60));
+    }
+    assert!(least >= 2 && most > 30, "{least} to {most} objects: not in parts");
+}
+
+#[tokio::test]
+async fn what_was_replaced_stays_replaced_when_what_replaced_it_goes() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    let name = store.names().into_iter().find(|name| name.starts_with("index/")).unwrap();
+    let mut replaced = None;
+    store.tamper(&name, |bytes| {
+        replaced.clone_from(&bytes);
+        bytes
+    });
+    back_up(&repo, "web", &[4, 5, 6, 0, 0, 0], 2).await.unwrap();
+    let careless = || keep_last(1).danger_nobody_writes();
+    prune(&store, careless()).await.unwrap();
+    for round in 0..2 {
+        // As a store leaves it that keeps objects. It names packs that have been deleted.
+        store.tamper(&name, |_| replaced.clone());
+        let report = open(&store).await.unwrap().check(CheckDepth::Quick).await.unwrap();
+        assert!(report.is_ok(), "round {round}: {report}");
+        back_up(&open(&store).await.unwrap(), "web", &[7, 8, 9 + round, 0, 0, 0], 3).await.unwrap();
+        prune(&store, careless()).await.unwrap();
+        assert_eq!(count(&store, "index"), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_may_hold_what_is_missing_waits() {
+    for is_lost in [false, true] {
+        let store = fresh().await;
+        let repo = open(&store).await.unwrap();
+        let first = back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+        let index = store.names().into_iter().find(|name| name.starts_with("index/")).unwrap();
+        back_up(&repo, "web", &[4, 5, 6, 0, 0, 0], 2).await.unwrap();
+        // Packs that no index object names: a point needs them, or nobody.
+        if !is_lost {
+            repo.remove_point(first, false).await.unwrap();
+        }
+        store.advance(GRACE * 2);
+        store.tamper(&index, |_| None);
+        let report = prune(&store, options(|options| options.despite_losses = true)).await.unwrap();
+        assert_eq!(report.packs_marked, if is_lost { 0 } else { 2 }, "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_not_rewritten_and_stays() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 4, 5, 6], 1).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 4, 5, 0], 2).await.unwrap();
+    for name in store.names().into_iter().filter(|name| name.starts_with("packs/")) {
+        store.tamper(&name, |bytes| {
+            let mut bytes = bytes.unwrap().to_vec();
+            // All chunks of the data pack, behind its header.
+            if bytes[10] == 1 {
+                bytes.iter_mut().skip(64).step_by(50).for_each(|byte| *byte ^= 1);
+            }
+            Some(Bytes::from(bytes))
+        });
+    }
+    store.advance(GRACE * 2);
+    let report = prune(&store, keep_last(1)).await.unwrap();
+    assert_eq!((report.packs_rewritten, report.damaged.len()), (0, 1), "{report:?}");
+    // The map page of the point that goes.
+    assert_eq!((report.packs_marked, count(&store, "tombstones")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_young_pack_is_not_rewritten() {
+    for (waits, rewritten) in [(GRACE / 2, 0), (GRACE * 2, 1)] {
+        let store = fresh().await;
+        let repo = open(&store).await.unwrap();
+        back_up(&repo, "web", &[1, 2, 3, 4, 5, 6], 1).await.unwrap();
+        back_up(&repo, "web", &[1, 0, 0, 0, 0, 0], 2).await.unwrap();
+        store.advance(waits);
+        let report = prune(&store, keep_last(1)).await.unwrap();
+        assert_eq!((report.packs_rewritten, report.points_removed), (rewritten, 1), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_planned_is_not_done() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    let first = back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    back_up(&repo, "web", &[4, 5, 6, 0, 0, 0], 2).await.unwrap();
+    store.advance(GRACE * 2);
+    let plan = repo.plan_prune(options(|_| {})).await.unwrap();
+    repo.remove_point(first, false).await.unwrap();
+    assert_eq!(plan.apply().await.unwrap().packs_marked, 0);
+    assert_eq!(prune(&store, options(|_| {})).await.unwrap().packs_marked, 2);
+}
+
+#[tokio::test]
+async fn a_map_that_can_be_read_again_counts() {
+    let store = fresh().await;
+    let repo = open(&store).await.unwrap();
+    back_up(&repo, "web", &[1, 2, 3, 0, 0, 0], 1).await.unwrap();
+    store.advance(GRACE * 2);
+    let mut pages = String::new();
+    for name in store.names().into_iter().filter(|name| name.starts_with("packs/")) {
+        store.tamper(&name, |bytes| {
+            // The kind of an object; 1 is a data pack.
+            if bytes.as_ref().unwrap()[10] != 1 {
+                pages.clone_from(&name);
+            }
+            bytes
+        });
+    }
+    let flip = |bytes: Option<Bytes>| {
+        let mut bytes = bytes.unwrap().to_vec();
+        bytes[100] ^= 1;
+        Some(Bytes::from(bytes))
+    };
+    store.tamper(&pages, flip);
+    let repo = open(&store).await.unwrap();
+    let plan = repo.plan_prune(options(|options| options.despite_losses = true)).await.unwrap();
+    assert_eq!(plan.total(PackAction::Mark).0, 1, "{plan}");
+    store.tamper(&pages, flip);
+    let report = plan.apply().await.unwrap();
+    assert_eq!(report.packs_marked, 0, "{report:?}");
+    assert_eq!(verify_all(&open(&store).await.unwrap()).await.len(), 1);
 }
 
 #[tokio::test]

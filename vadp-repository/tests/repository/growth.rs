@@ -1,10 +1,13 @@
 //! What a repository has grown by, which of its points are found, and how much of it a check reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use vadp_repository::{CheckDepth, DiskSpec, ErrorKind, MachineId, PointDraft, PointQuery};
+use vadp_repository::{
+    CheckDepth, ChunkStore, DiskSpec, ErrorKind, MachineId, OpenOptions, PointDraft, PointQuery, Repository,
+};
 
 use crate::support::*;
 
@@ -78,12 +81,19 @@ async fn the_parts_of_a_check_are_all_of_it_once() {
     let repo = init(&store).await;
     let image: Image = (0..40).map(|n| (n, noise(n, CHUNK))).collect();
     back_up(&repo, "web", 40 * CHUNK as u64, &image, None).await.unwrap();
+    let packs = store.names("packs");
+    let bytes: u64 = packs.iter().map(|name| store.objects()[name].len() as u64).sum();
+    // An index that is gone through in parts, too.
+    let mut opening = OpenOptions::from(limits());
+    opening.small_index = 1;
+    let repo = Repository::open_with(store.clone() as Arc<dyn ChunkStore>, &secret(), opening).await.unwrap();
     // One bit in each data pack, so that whatever part reads a pack says so.
-    for name in store.names("packs") {
+    for name in packs {
         store.change(&name, |bytes| bytes[200] ^= u8::from(bytes[10] == 1));
     }
     let whole = repo.check(CheckDepth::Deep).await.unwrap();
     assert!(whole.damage.len() > 5, "several packs: {whole}");
+    assert_eq!(whole.verified_bytes, bytes);
     let (mut found, mut read) = (Vec::new(), 0);
     for part in 1..=3 {
         let report = repo.check(CheckDepth::Part { part, of: 3 }).await.unwrap();
@@ -98,4 +108,29 @@ async fn the_parts_of_a_check_are_all_of_it_once() {
         let refused = repo.check(CheckDepth::Part { part, of }).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_several_disks_have_in_common_is_lost_on_each() {
+    let store = MemoryStore::new();
+    let repo = init(&store).await;
+    let image: Image = [(1, noise(1, CHUNK))].into();
+    let mut points = BTreeSet::new();
+    for machine in ["a", "b"] {
+        points.insert(back_up(&repo, machine, 4 * CHUNK as u64, &image, None).await.unwrap().id());
+    }
+    let packs = store.names("packs");
+    assert_eq!(packs.len(), 2, "one of data, one of pages");
+    for pack in packs {
+        let object = store.objects().remove(&pack).unwrap();
+        for depth in [CheckDepth::Quick, CheckDepth::Deep] {
+            let report = repo.check(depth).await.unwrap();
+            let lost = report.damage.iter().flat_map(|damage| &damage.lost);
+            let hit: BTreeSet<_> = lost.clone().map(|lost| lost.point).collect();
+            assert_eq!(hit, points, "{report}");
+            assert!(lost.clone().all(|lost| lost.bytes.contains(&(CHUNK as u64))), "{report}");
+        }
+        store.objects().insert(pack, object);
+    }
+    assert!(repo.check(CheckDepth::Quick).await.unwrap().is_ok());
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use vadp_repository::{
-    CheckDepth, ChunkStore, DiskSpec, Error, ErrorKind, InitOptions, KeyFuture, KeyProvider, KeySlotKind,
-    Limits, PointDraft, PointId, PruneOptions, Repository, Secret,
+    CheckDepth, ChunkStore, DiskSpec, Error, ErrorKind, FaultPlan, FaultStore, InitOptions, KeyFuture,
+    KeyProvider, KeySlotKind, Limits, PointDraft, PointId, PruneOptions, Repository, Secret,
 };
 use zeroize::Zeroizing;
 
@@ -249,4 +249,31 @@ async fn an_interrupted_rotation_loses_no_key() {
         is_whole(&open_by(&store, holder).await.unwrap(), point, &image(1)).await.unwrap();
     }
     assert_eq!(store.names("keys").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_dies_at_any_operation_locks_nobody_out() {
+    let store = MemoryStore::new();
+    let repo = init(&store).await;
+    back_up(&repo, "web", 4 * CHUNK as u64, &[(1, noise(1, CHUNK))].into(), None).await.unwrap();
+    for crash_at in 0.. {
+        let fork = MemoryStore::failing(store.objects().clone(), usize::MAX, Failure::Refuse);
+        let mut plan = FaultPlan::default();
+        plan.crash_at = Some(crash_at);
+        let faulty = Arc::new(FaultStore::new(Arc::clone(&fork), plan));
+        let rotate = async {
+            let store = Arc::clone(&faulty) as Arc<dyn ChunkStore>;
+            Repository::open_with(store, &secret(), limits()).await?.rotate_keys(&[secret()], false).await
+        };
+        let ended = tokio::select! {
+            done = rotate => done.unwrap().removed.len() == 1,
+            () = faulty.crashed() => false,
+        };
+        let repo = open(&fork).await.unwrap();
+        assert_eq!(repo.points(None).await.unwrap().len(), 1);
+        if ended {
+            assert!(crash_at > 10, "{crash_at} operations");
+            break;
+        }
+    }
 }

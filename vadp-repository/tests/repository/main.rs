@@ -11,6 +11,7 @@ mod growth;
 mod guarded;
 mod index_cache;
 mod keys;
+mod pages;
 mod rebuild;
 mod repair;
 mod round_trip;

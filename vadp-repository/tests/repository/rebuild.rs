@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vadp_repository::{CheckDepth, ErrorKind};
+use vadp_repository::{CheckDepth, ChunkStore, ErrorKind, FaultPlan, FaultStore, Repository};
 
 use crate::support::*;
 
@@ -174,4 +174,17 @@ async fn a_rebuild_keeps_away_from_prunes_and_not_from_backups() {
     let beside = MemoryStore::failing(hanging.objects().clone(), usize::MAX, Failure::Refuse);
     let error = open(&beside).await.unwrap().rebuild_index().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_object_that_the_store_keeps_says_nothing_any_more() {
+    let store = filled().await;
+    store.change(&store.names("index")[1], |bytes| bytes[80] ^= 1);
+    let mut plan = FaultPlan::default();
+    plan.locked = true;
+    let locked = Arc::new(FaultStore::new(Arc::clone(&store), plan)) as Arc<dyn ChunkStore>;
+    let repo = Repository::open_with(locked, &secret(), limits()).await.unwrap();
+    let report = repo.rebuild_index().await.unwrap();
+    assert_eq!((report.objects_replaced, report.refused.len()), (0, 1), "{report:?}");
+    is_whole(&store).await;
 }

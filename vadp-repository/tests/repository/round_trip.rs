@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use vadp_repository::{Chunk, DiskSpec, ErrorKind, InitOptions, PointDraft, Repository, Secret};
+use vadp_repository::{Chunk, ChunkStore, DiskSpec, ErrorKind, InitOptions, PointDraft, Repository, Secret};
 
 use crate::support::*;
 
@@ -305,4 +305,24 @@ async fn wrong_use_is_refused() {
             ErrorKind::InvalidInput
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_nobody_polls_any_more_holds_nobody_up() {
+    let store = MemoryStore::new();
+    let repo = init(&store).await;
+    let image: Image = (0..12).map(|chunk| (chunk, prose(chunk, CHUNK))).collect();
+    back_up(&repo, "web", CAPACITY, &image, None).await.unwrap();
+    let mut one_worker = limits();
+    one_worker.workers = 1;
+    let repo = Repository::open_with(Arc::clone(&store) as Arc<dyn ChunkStore>, &secret(), one_worker).await;
+    let disk = repo.unwrap().latest(&machine("web")).await.unwrap().unwrap().disk("disk").unwrap();
+    disk.read_chunk(11).await.unwrap();
+    // Each is begun, and left alone in line for the worker.
+    let mut left: Vec<_> = (0..8).map(|chunk| Box::pin(disk.read_chunk(chunk))).collect();
+    for read in &mut left {
+        assert!(futures::poll!(read.as_mut()).is_pending());
+    }
+    let last = tokio::time::timeout(Duration::from_secs(60), disk.read_chunk(9)).await;
+    assert!(last.expect("it waits for those that nobody polls").unwrap() == Chunk::Data(image[&9].clone()));
 }
