@@ -11,7 +11,7 @@ use std::sync::Arc;
 use vmdk::ReadAt;
 
 use crate::btrfs::chunks::Chunks;
-use crate::btrfs::tree::Key;
+use crate::btrfs::tree::{Key, Nodes, no_nodes};
 use crate::checksum::crc32c;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -52,6 +52,7 @@ mod incompat {
 pub(crate) struct Btrfs {
     /// The space of logical addresses.
     device: Device,
+    nodes: Nodes,
     info: Info,
     layout: Layout,
 }
@@ -157,7 +158,8 @@ impl Btrfs {
                     .to_owned()
             }),
         };
-        let mut btrfs = Self { device: Device::new(Arc::new(chunks.clone()))?, info, layout };
+        let mut btrfs =
+            Self { device: Device::new(Arc::new(chunks.clone()))?, nodes: no_nodes(), info, layout };
         let (root, level) = (btrfs.layout.chunk_root, btrfs.layout.chunk_root_level);
         btrfs.items(
             root,

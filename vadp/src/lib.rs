@@ -40,6 +40,8 @@
 
 pub mod capture;
 pub mod cbt;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod privileges;
 pub mod recover;
 pub mod transport;

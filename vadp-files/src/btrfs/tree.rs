@@ -1,5 +1,7 @@
 //! Trees: nodes that lead to nodes, leaves of items in the order of their keys.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::btrfs::Btrfs;
 use crate::checksum::crc32c;
 use crate::error::{Error, Result};
@@ -9,6 +11,15 @@ use crate::file::{MOST_NODES, visit};
 /// Bytes before the items of a node.
 const HEADER: usize = 101;
 const HIGHEST: u8 = 8;
+/// Nodes that are kept: 4 MiB of the usual ones.
+const KEPT: u64 = 256;
+
+/// Nodes by address and level.
+pub(super) type Nodes = Mutex<Vec<Option<(u64, u8, Arc<[u8]>)>>>;
+
+pub(super) fn no_nodes() -> Nodes {
+    Mutex::new(vec![None; KEPT as usize])
+}
 
 /// What an item is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +94,23 @@ impl Btrfs {
         Ok(())
     }
 
-    fn node(&self, at: u64, level: u8) -> Result<Vec<u8>> {
+    /// A node, verified. Those read lately are kept: every answer begins at the same few.
+    fn node(&self, at: u64, level: u8) -> Result<Arc<[u8]>> {
+        let slot = (at / self.layout.sector_size as u64 % KEPT) as usize;
+        if let Some(Some((own, own_level, node))) =
+            self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(slot)
+            && (*own, *own_level) == (at, level)
+        {
+            return Ok(node.clone());
+        }
+        let node: Arc<[u8]> = self.read_node(at, level)?.into();
+        if let Some(place) = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get_mut(slot) {
+            *place = Some((at, level, node.clone()));
+        }
+        Ok(node)
+    }
+
+    fn read_node(&self, at: u64, level: u8) -> Result<Vec<u8>> {
         let node = self.device.block(at, self.layout.node_size)?;
         let bad = |why: &str| Err(Error::damaged(format!("a node of a tree at {at}: {why}")));
         if !crc32c(!0, node.part(32, node.len() - 32)?) != node.le32(0)? {

@@ -415,6 +415,33 @@ async fn a_damaged_pack_is_not_rewritten_and_stays() {
 }
 
 #[tokio::test]
+async fn what_two_packs_hold_is_rewritten_once() {
+    let mut stored = Vec::new();
+    for together in [false, true] {
+        let store = fresh().await;
+        let repo = open(&store).await.unwrap();
+        let (web, db) = ([1, 2, 0, 0, 0, 0], [1, 3, 0, 0, 0, 0]);
+        let first = write(&repo, "web", &web, 1, None).await.unwrap();
+        // Two that write at the same time do not know of each other.
+        let second = match together {
+            true => Some(write(&open(&store).await.unwrap(), "db", &db, 2, None).await.unwrap()),
+            false => None,
+        };
+        commit(first, &web).await.unwrap();
+        match second {
+            Some(second) => _ = commit(second, &db).await.unwrap(),
+            None => _ = back_up(&repo, "db", &db, 2).await.unwrap(),
+        }
+        let options = options(|options| options.merge_from = 2).danger_nobody_writes();
+        assert!(prune(&store, options).await.unwrap().packs_merged >= 2);
+        let repo = open(&store).await.unwrap();
+        assert_eq!(verify_all(&repo).await.len(), 2);
+        stored.push(repo.statistics().await.unwrap().stored_bytes);
+    }
+    assert_eq!(stored[0], stored[1]);
+}
+
+#[tokio::test]
 async fn a_young_pack_is_not_rewritten() {
     for (waits, rewritten) in [(GRACE / 2, 0), (GRACE * 2, 1)] {
         let store = fresh().await;
