@@ -12,9 +12,9 @@
 //! The files of the machine and what stands around it are read while its snapshot exists, and are of that moment; the
 //! configuration is the snapshot's own.
 
-mod around;
-mod convert;
-mod files;
+pub(crate) mod around;
+pub(crate) mod convert;
+pub(crate) mod files;
 mod gather;
 mod of_config;
 mod owners;

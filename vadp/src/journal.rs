@@ -69,6 +69,17 @@ pub enum Intent {
         /// As whom it is barred. It is the owner's, so that any run can lift it.
         identity: String,
     },
+    /// A machine that a recovery makes. It is no machine yet when this is written, so it has no identity but its mark.
+    Machine {
+        /// instanceUuid of the vCenter; `None` for a host alone.
+        vcenter: Option<String>,
+        /// The folder in which it is made.
+        folder: String,
+        /// Its name.
+        name: String,
+        /// What it bears in its extra configuration until it is whole.
+        mark: String,
+    },
     /// A template that is to be a machine for a while.
     Template {
         /// The template.
@@ -357,7 +368,9 @@ impl Intent {
     pub(crate) fn snapshot(&self) -> Option<(&VmIdentity, &str)> {
         match self {
             Self::Snapshot { vm, name } => Some((vm, name)),
-            Self::Rollback { .. } | Self::Access { .. } | Self::Template { .. } => None,
+            Self::Rollback { .. } | Self::Access { .. } | Self::Template { .. } | Self::Machine { .. } => {
+                None
+            }
         }
     }
 }

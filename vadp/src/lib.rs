@@ -7,11 +7,13 @@
 //!                              (complete, or an error)                 (bounded bytes in flight)
 //!
 //! Restore ── plan: disks matched by key and uuid ─► snapshot ─► write what changed or differs ─► read back ─► keep, or undo
+//!
+//! Recover ── plan: place, identity, losses ─► marked machine ─► disk by disk ─► read back ─► NVRAM, late settings ─► whole
 //! ```
 //!
 //! A backup is either visible and complete, or invisible. A snapshot that was taken is removed, or stands in the
 //! [`Journal`], and the next run removes it, even after `kill -9`. A restore reports success only for bytes that it has read
-//! back.
+//! back, and a recovery removes what it could not make whole.
 //!
 //! ```no_run
 //! use vadp::{Backup, Journal, ProtectedVm, Restore, Vddk, VddkCredentials, VmSelector};
@@ -41,6 +43,7 @@ pub mod cbt;
 #[cfg(feature = "files")]
 pub mod files;
 pub mod privileges;
+pub mod recover;
 pub mod transport;
 
 mod backup;
@@ -73,6 +76,7 @@ pub use journal::{Entry, Intent, Journal};
 pub use machine::{ProtectedVm, VmIdentity, VmSelector};
 pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
+pub use recover::Recover;
 pub use restore::{PowerPolicy, Restore, RestoreOutcome, RestorePlan, RestoredDisk, TentativeRestore};
 pub use snapshot::{
     Consistency, Consolidation, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept,

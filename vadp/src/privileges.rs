@@ -31,6 +31,10 @@ const fn on_machine(id: &'static str, needed_for: &'static str) -> Privilege {
     Privilege { id, on: Place::Machine, needed_for }
 }
 
+const fn on_root(id: &'static str, needed_for: &'static str) -> Privilege {
+    Privilege { id, on: Place::Root, needed_for }
+}
+
 /// What a backup needs on a machine.
 pub const BACKUP: &[Privilege] = &[
     on_machine("VirtualMachine.State.CreateSnapshot", "taking the snapshot"),
@@ -58,6 +62,39 @@ pub const RESTORE: &[Privilege] = &[
 pub const POWER: &[Privilege] = &[
     on_machine("VirtualMachine.Interact.PowerOff", "switching the machine off for its restore"),
     on_machine("VirtualMachine.Interact.PowerOn", "starting the machine again after its restore"),
+];
+
+/// What making a machine anew needs: on its folder, its resource pool, its datastores and its networks.
+pub const RECOVER: &[Privilege] = &[
+    on_root("VirtualMachine.Inventory.Create", "making the machine"),
+    on_root("VirtualMachine.Inventory.Delete", "removing what is half made"),
+    on_root("Resource.AssignVMToPool", "making the machine in a resource pool"),
+    on_root("Datastore.AllocateSpace", "its files"),
+    on_root("Datastore.Browse", "looking for its media, and its NVRAM"),
+    on_root("Datastore.FileManagement", "putting its NVRAM back"),
+    on_root("Network.Assign", "connecting its adapters"),
+    on_root("VirtualMachine.Config.AddNewDisk", "its disks"),
+    on_root("VirtualMachine.Config.AddRemoveDevice", "its devices"),
+    on_root("VirtualMachine.Config.EditDevice", "its video card, and disks that are not persistent"),
+    on_root(
+        "VirtualMachine.Config.AdvancedConfig",
+        "its extra configuration, and the mark of what is half made",
+    ),
+    on_root("VirtualMachine.Config.Settings", "its settings"),
+    on_root("VirtualMachine.Config.Resource", "its reservations and shares"),
+    on_root("VirtualMachine.Config.ChangeTracking", "its changed block tracking"),
+    on_root("VirtualMachine.Config.ManagedBy", "the extension that manages it"),
+    on_root("VirtualMachine.Config.DiskLease", "opening its disks"),
+    on_root("VirtualMachine.Provisioning.DiskRandomAccess", "writing its disks"),
+    on_root("VirtualMachine.Provisioning.DiskRandomRead", "reading back what was written"),
+    on_root("StorageProfile.View", "its storage policies"),
+];
+
+/// What giving a new machine back what was attached to it needs besides. Without these it is whole, and a warning says what it lacks.
+pub const REATTACH: &[Privilege] = &[
+    on_root("InventoryService.Tagging.AttachTag", "its tags"),
+    on_root("Global.SetCustomField", "its custom attributes"),
+    on_root("Authorization.ModifyPermissions", "the permissions on it"),
 ];
 
 /// What capturing a machine's configuration needs besides. Without these a backup works, and its restore point lacks parts

@@ -64,6 +64,16 @@ pub enum Event<'a> {
         /// Number of the chunk.
         chunk: u64,
     },
+    /// A recovery has made its machine, without disks as yet.
+    MachineCreated {
+        /// Its name.
+        name: &'a str,
+    },
+    /// The machine of a recovery is whole.
+    MachineDone {
+        /// Its name.
+        name: &'a str,
+    },
     /// A disk of a restore was opened.
     DiskOpened {
         /// Device key.

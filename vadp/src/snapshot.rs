@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
 use vim_api::types::{GuestInfo, TaskInProgress, VirtualMachinePowerState, VirtualMachineSnapshotTree};
-use vim_api::{MoRef, Task};
+use vim_api::{Client, MoRef, Task};
 
 use crate::error::{Error, ErrorKind};
 use crate::journal::{Entry, Intent, Journal};
@@ -346,13 +346,22 @@ fn busy_pause(tries: u32) -> Duration {
 async fn wait_for_tasks(vm: &ProtectedVm) -> Result<(), Error> {
     let tasks = vm.vm().get(VirtualMachine::RECENT_TASK).await;
     let tasks = tasks.map_err(|e| Error::api(format!("reading the recent tasks of {}", vm.name()), e))?;
-    for moref in tasks.unwrap_or_default() {
-        match Task::<()>::new(vm.client().clone(), moref).wait().await {
+    wait_for(vm.client(), tasks.unwrap_or_default(), vm.name()).await
+}
+
+/// Waits until each of the tasks, which are of `what`, has ended in whatever way.
+pub(crate) async fn wait_for(
+    client: &Client,
+    tasks: Vec<MoRef<vim_api::mo::Task>>,
+    what: &str,
+) -> Result<(), Error> {
+    for moref in tasks {
+        match Task::<()>::new(client.clone(), moref).wait().await {
             Ok(()) => {}
             // It ended with a fault, or is forgotten, which a task under way is not.
             Err(error) if error.kind() == vim_api::ErrorKind::Fault && !error.is_session_lost() => {}
             Err(error) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => {}
-            Err(error) => return Err(Error::api(format!("waiting for the tasks of {}", vm.name()), error)),
+            Err(error) => return Err(Error::api(format!("waiting for the tasks of {what}"), error)),
         }
     }
     Ok(())

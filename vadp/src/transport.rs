@@ -45,6 +45,9 @@ pub trait DiskSink: DiskSource {
     /// Writes `data` at `offset`.
     fn write(&self, offset: u64, data: Bytes) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// Sets keys of the disk's descriptor, such as `ddb.uuid`, and leaves the others. A way that cannot returns an error.
+    fn set_descriptor(&self, keys: BTreeMap<String, String>) -> BoxFuture<'_, Result<(), Error>>;
+
     /// Makes what was written durable.
     fn flush(&self) -> BoxFuture<'_, Result<(), Error>>;
 }

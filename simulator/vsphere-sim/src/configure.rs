@@ -68,9 +68,20 @@ pub(crate) struct Plan {
 /// Work on a disk's files.
 #[derive(Debug)]
 pub(crate) enum FileWork {
-    Create { path: DatastorePath, spec: DiskSpec, replace: bool },
-    Grow { path: DatastorePath, capacity: u64 },
-    Delete { path: DatastorePath },
+    /// `in_home`: the server has chosen the name, and makes the folder of the machine that it is in on another datastore.
+    Create {
+        path: DatastorePath,
+        spec: DiskSpec,
+        replace: bool,
+        in_home: bool,
+    },
+    Grow {
+        path: DatastorePath,
+        capacity: u64,
+    },
+    Delete {
+        path: DatastorePath,
+    },
 }
 
 /// `ReconfigVM_Task`. Change tracking is configured at once and takes effect when the machine is stunned next.
@@ -227,11 +238,15 @@ impl Plan {
 /// Makes the disks of a plan.
 pub(crate) fn make(shared: &Shared, files: &[FileWork], progress: &mut Progress<'_>) -> Outcome<()> {
     for (at, work) in files.iter().enumerate() {
-        if let FileWork::Create { path, spec, replace } = work {
+        if let FileWork::Create { path, spec, replace, in_home } = work {
             let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
             let host = host_of(shared, path)?;
             if *replace && host.exists() {
                 sim_store::delete(&host).map_err(failed)?;
+            }
+            if let Some(folder) = host.parent().filter(|_| *in_home) {
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| crate::files::from_io(&error, &path.to_string()))?;
             }
             Disk::create(&host, spec).map_err(failed)?;
             tracing::info!(disk = path.to_string(), capacity = spec.capacity, "disk made");

@@ -61,7 +61,7 @@ pub(super) async fn around(vm: &ProtectedVm) -> Result<Around, Error> {
     Ok(Around { place, compute })
 }
 
-async fn datacenter_above(
+pub(crate) async fn datacenter_above(
     client: &Client,
     start: MoRef<ManagedEntity>,
 ) -> Result<Option<MoRef<Datacenter>>, Error> {

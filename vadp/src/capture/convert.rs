@@ -4,7 +4,7 @@
 //! specification for a new machine. They name all that the generated types have: a test fails when a new version of the API brings
 //! one that nobody has judged. A server may be newer still: what no table names is lost, and reported.
 
-mod tables;
+pub(crate) mod tables;
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use vim_api::dynamic::{Poly, Value, get_path};
 use vim_api::types::{VirtualDevice, VirtualDisk, VirtualMachineConfigInfo};
 
-use tables::{BACKINGS, DEVICES, PROPERTIES, Rule};
+use tables::{BACKINGS, DEVICES, Made, PROPERTIES, Rule};
 
 /// Something of a machine that a new one made from the restore point would not have as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,20 +48,29 @@ pub(crate) fn losses(config: &VirtualMachineConfigInfo, excluded: &[i32]) -> Vec
     for device in &config.hardware.device {
         of_device(device, excluded, &mut found);
     }
-    for (property, rule) in PROPERTIES {
-        let value = get_path(config, telling_part(property)).ok().flatten();
-        if value.as_ref().is_some_and(says_something) {
+    for (property, rule, _) in PROPERTIES {
+        if is_in_use(config, property) {
             note(rule, || (*property).to_owned(), &mut found);
         }
     }
     found
 }
 
-fn of_device(device: &Poly<VirtualDevice>, excluded: &[i32], found: &mut Vec<Loss>) {
-    let subject = || match &device.device_info {
+/// What a device is called in a list of losses.
+pub(crate) fn subject_of(device: &Poly<VirtualDevice>) -> String {
+    match &device.device_info {
         Some(info) if !info.label.is_empty() => info.label.clone(),
         _ => format!("{} (key {})", device.type_name(), device.key),
-    };
+    }
+}
+
+/// Whether a property of a configuration says more than that nothing is set.
+pub(crate) fn is_in_use(config: &VirtualMachineConfigInfo, property: &str) -> bool {
+    get_path(config, telling_part(property)).ok().flatten().as_ref().is_some_and(says_something)
+}
+
+fn of_device(device: &Poly<VirtualDevice>, excluded: &[i32], found: &mut Vec<Loss>) {
+    let subject = || subject_of(device);
     let before = found.len();
     look_up(DEVICES, device.type_name(), subject, found);
     if found[before..].iter().any(|loss| loss.verdict == Verdict::Lost) {
@@ -76,18 +85,31 @@ fn of_device(device: &Poly<VirtualDevice>, excluded: &[i32], found: &mut Vec<Los
     }
 }
 
-fn look_up(table: &[(&str, Rule)], type_name: &str, subject: impl Fn() -> String, found: &mut Vec<Loss>) {
-    match table.iter().find(|(name, _)| *name == type_name) {
-        Some((_, rule)) => note(rule, subject, found),
-        None => found.push(Loss {
-            subject: subject(),
-            verdict: Verdict::Lost,
-            why: format!("this program does not know what {type_name} is: it is newer, or no device"),
-        }),
+fn look_up(
+    table: &[(&str, Rule, Made)],
+    type_name: &str,
+    subject: impl Fn() -> String,
+    found: &mut Vec<Loss>,
+) {
+    match row(table, type_name) {
+        Some((rule, _)) => note(&rule, subject, found),
+        None => found.push(unknown(subject(), type_name)),
     }
 }
 
-fn note(rule: &Rule, subject: impl Fn() -> String, found: &mut Vec<Loss>) {
+/// What a table says of a type.
+pub(crate) fn row(table: &[(&str, Rule, Made)], type_name: &str) -> Option<(Rule, Made)> {
+    table.iter().find(|(name, ..)| *name == type_name).map(|(_, rule, made)| (*rule, *made))
+}
+
+/// The loss of something of which no table says anything.
+pub(crate) fn unknown(subject: String, type_name: &str) -> Loss {
+    let why = format!("this program does not know what {type_name} is: it is newer, or no device");
+    Loss { subject, verdict: Verdict::Lost, why }
+}
+
+/// Notes what a rule costs.
+pub(crate) fn note(rule: &Rule, subject: impl Fn() -> String, found: &mut Vec<Loss>) {
     let (verdict, why) = match rule {
         Rule::Kept | Rule::Servers => return,
         Rule::Conditional(why) => (Verdict::Conditional, why),
@@ -105,12 +127,14 @@ fn telling_part(property: &str) -> &str {
         "memoryAffinity" => "memoryAffinity.affinitySet",
         "sgxInfo" => "sgxInfo.epcSize",
         "deviceGroups" => "deviceGroups.deviceGroup",
+        "guestMonitoringModeInfo" => "guestMonitoringModeInfo.gmmFile",
+        "scheduledHardwareUpgradeInfo" => "scheduledHardwareUpgradeInfo.versionKey",
         whole => whole,
     }
 }
 
 /// Whether a value is more than a "no".
-fn says_something(value: &Value) -> bool {
+pub(crate) fn says_something(value: &Value) -> bool {
     match value {
         Value::Bool(on) => *on,
         Value::String(text) => !text.is_empty(),
@@ -118,6 +142,12 @@ fn says_something(value: &Value) -> bool {
         Value::Long(number) => *number != 0,
         Value::Array(array) => !array.items().is_empty(),
         _ => true,
+    }
+}
+
+impl Loss {
+    pub(crate) fn new(subject: impl Into<String>, verdict: Verdict, why: impl Into<String>) -> Self {
+        Self { subject: subject.into(), verdict, why: why.into() }
     }
 }
 

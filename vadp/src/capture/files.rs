@@ -132,7 +132,7 @@ fn vmx_path(config: &VirtualMachineConfigInfo) -> Option<DatastorePath> {
 }
 
 /// The file that the configuration calls its NVRAM, in the folder of the VMX file, or the one of the VMX file's name.
-fn nvram_path(config: &VirtualMachineConfigInfo) -> Option<DatastorePath> {
+pub(crate) fn nvram_path(config: &VirtualMachineConfigInfo) -> Option<DatastorePath> {
     let vmx = vmx_path(config)?;
     let option = config.extra_config.iter().find(|option| option.key.eq_ignore_ascii_case("nvram"));
     let named = match option.and_then(|option| option.value.as_ref()) {

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::held;
 use crate::journal::{Intent, Journal, is_owner};
 use crate::machine::{ProtectedVm, VmSelector};
+use crate::recover;
 use crate::transport::Vddk;
 
 /// What was settled of runs that died.
@@ -22,6 +23,8 @@ pub struct Swept {
     pub migration_allowed: Vec<String>,
     /// Names of the machines that are templates again.
     pub templates: Vec<String>,
+    /// Names of the machines that a recovery had left half made, and that were removed with their disks.
+    pub machines_removed: Vec<String>,
     /// Names of the machines whose restore had died, and whose disks are again as they were before it.
     pub rolled_back: Vec<String>,
     /// Names of the machines whose disks need consolidation even so.
@@ -76,10 +79,20 @@ impl<'a> Sweeper<'a> {
         let mut swept = Swept::default();
         // What was taken last is given back first: no template is made of a machine with a snapshot.
         for entry in self.journal.orphans()?.into_iter().rev() {
-            let (Intent::Snapshot { vm, .. }
-            | Intent::Rollback { vm, .. }
-            | Intent::Access { vm, .. }
-            | Intent::Template { vm }) = entry.intent();
+            let vm = match entry.intent() {
+                Intent::Snapshot { vm, .. }
+                | Intent::Rollback { vm, .. }
+                | Intent::Access { vm, .. }
+                | Intent::Template { vm } => vm,
+                Intent::Machine { vcenter, folder, mark, .. } => {
+                    if *vcenter == client.content().about.instance_uuid
+                        && remove_half_made(client, folder, mark, &mut swept).await?
+                    {
+                        entry.settle()?;
+                    }
+                    continue;
+                }
+            };
             if vm.vcenter != client.content().about.instance_uuid {
                 continue;
             }
@@ -129,6 +142,8 @@ impl<'a> Sweeper<'a> {
                     return Ok(false);
                 }
             },
+            // It is no machine yet, and was settled before one was looked for.
+            Intent::Machine { .. } => return Ok(false),
             Intent::Template { .. } => {
                 if vm.config().await?.template {
                     swept.already_gone += 1;
@@ -233,6 +248,10 @@ impl<'a> Sweeper<'a> {
             return Err(Error::new(ErrorKind::Journal, text));
         }
         let mut swept = Swept::default();
+        let theirs = |mark: &str| recover::owner_of(mark) == Some(owner);
+        for found in recover::marked(client, theirs).await? {
+            swept.machines_removed.extend(recover::remove(client, None, &found.mark).await?);
+        }
         for snapshot in self.foreign(client).await? {
             if snapshot.owner != owner {
                 continue;
@@ -299,6 +318,25 @@ impl<'a> Sweeper<'a> {
             self.collect(&tree.child_snapshot_list, machine, vm, found);
         }
     }
+}
+
+/// Removes the machine of an intent. `false` when somebody has switched it on, and has to decide.
+async fn remove_half_made(
+    client: &vim_api::Client,
+    folder: &str,
+    mark: &str,
+    swept: &mut Swept,
+) -> Result<bool, Error> {
+    match recover::remove(client, Some(&vim_api::MoRef::new(folder)), mark).await {
+        Ok(removed) if removed.is_empty() => swept.already_gone += 1,
+        Ok(removed) => swept.machines_removed.extend(removed),
+        Err(error) if error.kind() == ErrorKind::NotEligible => {
+            swept.left.push(error.to_string());
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(true)
 }
 
 /// Whether a machine is barred by another identity.

@@ -273,6 +273,16 @@ impl DiskSink for VddkDisk {
         .boxed()
     }
 
+    fn set_descriptor(&self, keys: BTreeMap<String, String>) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let disk = Arc::clone(&self.disk);
+            let set =
+                blocking(move || keys.iter().try_for_each(|(key, value)| disk.set_metadata(key, value)));
+            set.await?.map_err(|e| Error::disk("writing the descriptor of a disk", e))
+        }
+        .boxed()
+    }
+
     fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             let disk = Arc::clone(&self.disk);

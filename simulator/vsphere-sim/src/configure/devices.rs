@@ -197,7 +197,8 @@ impl Work<'_> {
                 ..DiskSpec::thin(capacity)
             };
             self.names.insert(path.clone());
-            self.files.push(FileWork::Create { path: path.clone(), spec, replace });
+            let in_home = path.parent().relative() == self.target.vmx.parent().relative();
+            self.files.push(FileWork::Create { path: path.clone(), spec, replace, in_home });
             hardware::set_capacity(disk, capacity);
         } else {
             let opened = Disk::open(&host, Access::ReadOnly, Scope::WholeChain)

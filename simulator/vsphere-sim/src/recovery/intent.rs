@@ -110,9 +110,15 @@ impl Intent {
     /// Removes a machine with all of its files, and its folder if nothing else is in it.
     pub(crate) fn removes_all(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
         let links: Vec<_> = links_of(machine).chain(crate::fcd::doomed_links(shared, machine)).collect();
+        let home = machine.vmx().map(|vmx| vmx.parent());
+        // On other datastores its disks are in folders of the same name, which the server has made.
+        let is_home =
+            |folder: &DatastorePath| home.as_ref().is_some_and(|home| home.relative() == folder.relative());
+        let folders: Vec<_> = links.iter().map(DatastorePath::parent).filter(is_home).collect();
         self = self.with_links(shared, links, true)?;
         self.files.extend(machine.own_files());
-        self.files.extend(machine.vmx().map(|vmx| vmx.parent()));
+        self.files.extend(folders);
+        self.files.extend(home);
         Ok(self)
     }
 
