@@ -54,7 +54,7 @@ impl Filling<'_> {
         sink.flush().await?;
         (sink as Box<dyn DiskSource>).close().await?;
         let source = self.transport.open_for_verification(self.vm, self.file).await?;
-        let read = read_back(&*source, self.reader, self.key, self.verify, report).await?;
+        let read = read_back(&*source, self.reader, self.key, self.verify, None, report).await?;
         source.close().await?;
         report.tell(Event::DiskDone { key: self.key });
         let disk = RecoveredDisk {
