@@ -8,7 +8,9 @@ mod sweep;
 use std::time::{Duration, SystemTime};
 
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
-use vim_api::types::{GuestInfo, TaskInProgress, VirtualMachinePowerState, VirtualMachineSnapshotTree};
+use vim_api::types::{
+    GuestInfo, TaskInProgress, TaskInfoState, VirtualMachinePowerState, VirtualMachineSnapshotTree,
+};
 use vim_api::{Client, MoRef, Task};
 
 use crate::error::{Error, ErrorKind};
@@ -355,13 +357,23 @@ pub(crate) async fn wait_for(
     tasks: Vec<MoRef<vim_api::mo::Task>>,
     what: &str,
 ) -> Result<(), Error> {
-    for moref in tasks {
-        match Task::<()>::new(client.clone(), moref).wait().await {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let context = || format!("waiting for the tasks of {what}");
+    // A server remembers dozens, of which hardly any is under way: one question tells them apart.
+    let states = client.properties(&tasks, &["info.state"]).await.map_err(|e| Error::api(context(), e))?;
+    for mut task in states {
+        let state: TaskInfoState = task.take_required("info.state").map_err(|e| Error::api(context(), e))?;
+        if matches!(state, TaskInfoState::Success | TaskInfoState::Error) {
+            continue;
+        }
+        match Task::<()>::new(client.clone(), task.object().clone()).wait().await {
             Ok(()) => {}
             // It ended with a fault, or is forgotten, which a task under way is not.
             Err(error) if error.kind() == vim_api::ErrorKind::Fault && !error.is_session_lost() => {}
             Err(error) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => {}
-            Err(error) => return Err(Error::api(format!("waiting for the tasks of {what}"), error)),
+            Err(error) => return Err(Error::api(context(), error)),
         }
     }
     Ok(())
