@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use vadp_repository::StoredPoint;
 use vim_api::types::{NoPermission, NotSupported, PbmFaultNoPermission};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, story};
 use crate::stored::{self, DiskMetadata, MachineMetadata};
 
 pub(crate) use convert::losses;
@@ -144,17 +144,6 @@ impl Part<BTreeMap<String, String>> {
     pub(crate) fn of_disk(read: Result<BTreeMap<String, String>, Error>) -> Self {
         read.map_or_else(|error| Self::absent(Why::Failed, story(&error)), Self::Captured)
     }
-}
-
-/// An error with its causes.
-fn story(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl<T> Default for Part<T> {

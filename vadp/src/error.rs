@@ -43,6 +43,18 @@ pub enum ErrorKind {
     OutcomeUnknown,
 }
 
+/// An error with its causes.
+pub(crate) fn story(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 impl Error {
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {

@@ -6,7 +6,7 @@ use super::scope::{Scopes, scopes};
 use super::{DiskPlan, RestoreOutcome, RestorePlan, RestoredDisk, disk, power, take_match};
 use crate::backup::first_failure;
 use crate::cbt::{self, Decision, Reason};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, story};
 use crate::machine::{self, ProtectedVm};
 use crate::pipeline::{Engine, Scope};
 use crate::progress::Report;
@@ -158,16 +158,4 @@ async fn write_all(
     disks.sort_by_key(|disk| disk.key);
     plan.restore.cancel.check()?;
     Ok(disks)
-}
-
-/// An error with its causes.
-fn story(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
